@@ -1,0 +1,65 @@
+# Every target sets up what it needs; `make demo` and `make test` work in a fresh clone.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+python := .venv/bin/python
+# More options for the program behind a target: make test ARGS="-x --lf", make demo ARGS="--port 9000".
+ARGS ?=
+# Tests that start no process, and tests with processes, sockets and a browser.
+fast := tests/unit tests/model tests/contract tests/architecture
+slow := tests/integration tests/e2e tests/fuzz
+
+# pyright says that a newer one exists; the lock decides.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+
+.PHONY: help setup demo test test-fast lint format bench soak lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Make .venv with the locked packages (the other targets do it by themselves)
+	@scripts/setup
+
+demo: setup ## Run the demo; it prints the address to open
+	@.venv/bin/clarion demo $(ARGS)
+
+test: setup ## Run every test
+	@scripts/browser
+	@echo "test: unit, model, contract, architecture"
+	@$(python) -m pytest -q -n 2 --dist worksteal $(fast) $(ARGS)
+	@echo "test: integration, e2e, fuzz"
+	@$(python) -m pytest -q --durations 5 $(slow) $(ARGS)
+
+test-fast: setup ## Run only the tests that start no process
+	@$(python) -m pytest -q $(fast) $(ARGS)
+
+lint: setup ## Check style, format and types; change nothing
+	@scripts/system-packages nodejs
+	@echo "lint: ruff check"
+	@$(python) -m ruff check --quiet
+	@echo "lint: ruff format"
+	@$(python) -m ruff format --check --quiet
+	@echo "lint: mypy"
+	@$(python) -m mypy --no-error-summary
+	@echo "lint: pyright"
+	@$(python) -m pyright
+
+format: setup ## Format the code, and mend what ruff can mend
+	@$(python) -m ruff check --fix --quiet
+	@$(python) -m ruff format --quiet
+
+bench: setup ## Measure Clarion beside other servers, and write the results
+	@scripts/system-packages nginx libnginx-mod-nchan
+	@PYTHONPATH=. $(python) -m benchmarks $(ARGS)
+
+soak: setup ## Connect, drop, read slowly and publish at random for long, and watch the memory
+	@PYTHONPATH=. $(python) -m benchmarks soak $(ARGS)
+
+lock: setup ## Pin anew what changed in pyproject.toml; all of it with ARGS=--upgrade
+	@scripts/lock $(ARGS)
+
+clean: ## Remove what the other targets made
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,193 @@
+"""The demo's app: a hub, one stream per tab, and a few posts. This is what an app with Clarion in it looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import Response
+
+from clarion import Hub
+from clarion.demo.bodies import Drop, JobOrder, Name, Note, Said, Tab, TextOrder, explain
+from clarion.demo.guard import Guard
+from clarion.demo.jobs import Jobs, Progress, TooManyJobs
+from clarion.demo.machine import Meter
+from clarion.demo.markov import MarkovSource
+from clarion.demo.openai import OpenAISource
+from clarion.demo.presence import Presence
+from clarion.demo.texts import Piece, Texts, TooManyTexts
+from clarion.errors import ClarionError
+
+TOPICS = ("chat", "machine", "people", "server", "jobs/*", "texts/*")
+
+SAMPLE_SECONDS = 1.0
+SAMPLE_TTL_SECONDS = 90  # what the page's curves show, so that a new tab has them whole
+WORK_TTL_SECONDS = 3600  # steps of jobs and texts
+NOTE_TTL_SECONDS = 86_400
+HEARTBEAT_SECONDS = 10
+HELD_TABS = 1000  # held back at one time; each costs a sleeping coroutine
+
+STATIC = Path(__file__).parent / "static"
+
+_log = logging.getLogger("clarion.demo")
+
+
+class Demo:
+    """What runs behind the page. One per app, on one event loop."""
+
+    def __init__(self, journal: str) -> None:
+        self.hub = Hub(journal)
+        self.presence = Presence(self.hub)
+        self.jobs = Jobs(self._tell_progress)
+        self.texts = Texts(OpenAISource.from_environment(os.environ) or MarkovSource(), self._tell_piece)
+        self._held_until: dict[str, float] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the hub, say that a server has started, and keep the figures coming."""
+        async with self.hub:
+            # In the journal's order, every job and text that is unfinished before this event was lost with its server.
+            await self.hub.publish("server", {"startedAt": time.time_ns() // 1_000_000}, event="server")
+            tasks = [asyncio.create_task(self._watch_machine()), asyncio.create_task(self.presence.run())]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await self.texts.close()
+                await asyncio.to_thread(self.jobs.close)
+
+    async def drop(self, tab: str, seconds: int) -> int:
+        """Drop a tab's streams, and hold its next one back for ``seconds``. Returns how many were dropped."""
+        now = time.monotonic()
+        self._held_until = {held: until for held, until in self._held_until.items() if until > now}
+        if seconds and len(self._held_until) < HELD_TABS:
+            self._held_until[tab] = now + seconds
+        dropped = [client for client in self.hub.clients() if client.meta.get("tab") == tab]
+        for client in dropped:
+            await self.hub.kick(client=client.id, reason="dropped by its own button")
+        return len(dropped)
+
+    async def hold(self, tab: str) -> None:
+        """Wait until a tab may come back."""
+        while (wait := self._held_until.get(tab, 0) - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+
+    async def _watch_machine(self) -> None:
+        meter: Meter | None = None
+        while True:
+            await asyncio.sleep(SAMPLE_SECONDS)
+            if not self.hub.client_count:  # nobody looks: measure nothing
+                meter = None
+            elif meter is None:
+                meter = await asyncio.to_thread(Meter)
+            else:
+                sample = await asyncio.to_thread(meter.read)
+                await self.hub.publish("machine", sample, event="machine", ttl=SAMPLE_TTL_SECONDS)
+
+    def _tell_progress(self, step: Progress) -> None:
+        # A job works on a thread of its own, so it publishes through the hub's synchronous side.
+        self.hub.sync.publish(f"jobs/{step.taskId}", step, event="progress", ttl=WORK_TTL_SECONDS)
+
+    async def _tell_piece(self, piece: Piece) -> None:
+        await self.hub.publish(f"texts/{piece.textId}", piece, event="text", ttl=WORK_TTL_SECONDS)
+
+
+def create_app(journal: str = "memory://", *, hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")) -> FastAPI:
+    """Make the demo's app on a journal. ``hosts`` are the names that it answers to (``*``: any)."""
+    demo = Demo(journal)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with demo.running():
+            yield
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    # A page of another site that points its own name at this machine is not same-origin in spirit; refuse the name.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(Guard)
+    _add_routes(app, demo)
+    _add_answers(app)
+    app.mount("/static", StaticFiles(directory=STATIC))
+    return app
+
+
+def _add_routes(app: FastAPI, demo: Demo) -> None:
+    hub = demo.hub
+
+    @app.get("/")
+    async def page() -> Response:
+        return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+
+    @app.get("/events")
+    async def events(user: Name, tab: Tab) -> Response:
+        await demo.hold(tab)
+        return hub.stream(
+            topics=TOPICS, user=user, since="earliest", heartbeat_seconds=HEARTBEAT_SECONDS, meta={"tab": tab}
+        )
+
+    @app.get("/api/about")
+    async def about() -> dict[str, str]:
+        return {"textSource": demo.texts.source.label}
+
+    @app.post("/api/chat")
+    async def say(said: Said) -> dict[str, object]:
+        receipt = await hub.publish("chat", said, event="chat")
+        return {"id": receipt.id, "readers": receipt.clients}
+
+    @app.post("/api/notify")
+    async def notify(note: Note) -> dict[str, object]:
+        receipt = await hub.send_to_user(note.to, note, event="notification", ttl=NOTE_TTL_SECONDS)
+        return {"id": receipt.id, "readers": receipt.clients}
+
+    @app.post("/api/jobs", status_code=202)
+    async def start_job(order: JobOrder) -> Response:
+        try:
+            return JSONResponse({"taskId": demo.jobs.start(order.scope, order.user)}, 202)
+        except TooManyJobs:
+            return _refusal(429, "Two jobs are running. Wait for one, or cancel it.")
+
+    @app.post("/api/jobs/{task_id}/cancel")
+    async def cancel_job(task_id: str) -> Response:
+        return JSONResponse({}) if demo.jobs.cancel(task_id) else _refusal(404, "This job is not running.")
+
+    @app.post("/api/texts", status_code=202)
+    async def start_text(order: TextOrder) -> Response:
+        try:
+            return JSONResponse({"textId": demo.texts.start(order.prompt, order.user)}, 202)
+        except TooManyTexts:
+            return _refusal(429, "Two texts are being written. Wait for one, or stop it.")
+
+    @app.post("/api/texts/{text_id}/stop")
+    async def stop_text(text_id: str) -> Response:
+        return JSONResponse({}) if demo.texts.stop(text_id) else _refusal(404, "This text is not being written.")
+
+    @app.post("/api/drop")
+    async def drop(order: Drop) -> dict[str, int]:
+        return {"dropped": await demo.drop(order.tab, order.seconds)}
+
+
+def _add_answers(app: FastAPI) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return _refusal(422, explain(list(error.errors())))
+
+    @app.exception_handler(ClarionError)
+    async def failed(request: Request, error: ClarionError) -> Response:
+        _log.warning("%s was refused: %s", request.url.path, error)
+        return _refusal(error.status, "The server could not take this now. Please try again.")
+
+
+def _refusal(status: int, text: str) -> Response:
+    return JSONResponse({"error": text}, status)

@@ -1,0 +1,101 @@
+"""The command line of the demo: find a port and a journal, say where they are, serve."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from clarion.demo.app import create_app
+
+PORTS_TRIED = 20  # after the one asked for
+DRAIN_SECONDS = 5  # the hub says goodbye in well under one; this bounds a request that hangs
+
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Serve until interrupted; the exit status. See `clarion.demo.main`."""
+    options = _parser().parse_args(argv)
+    try:
+        listener = listen(options.host, options.port)
+    except OSError as error:
+        sys.stderr.write(f"Cannot listen on {options.host}, port {options.port}: {error.strerror or error}\n")
+        return 1
+    port = listener.getsockname()[1]
+    if options.port not in (0, port):
+        print(f"Port {options.port} is taken; using {port}.")
+    journal = options.journal or default_journal(port)
+    hosts = ("*",) if options.host in ("0.0.0.0", "::") else (*LOCAL_NAMES, options.host)
+    shown_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, options.host)
+    print(f"Journal: {journal}")
+    print(f"Clarion demo: http://{shown_host}:{port}/  (Ctrl-C stops it)", flush=True)
+    config = uvicorn.Config(
+        create_app(journal, hosts=hosts),
+        http="clarion.uvicorn:Protocol",
+        log_level="warning",
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:  # uvicorn raises the signal again after a clean stop
+        pass
+    return 0 if server.started else 1
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on ``port``, or on the first free one of the ``PORTS_TRIED`` after it (0: any free port).
+
+    Raises ``OSError`` if there is none, or if the host is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    last_port = min(port + PORTS_TRIED, 65535) if port else 0
+    for tried in range(port, last_port + 1):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if os.name == "posix":  # on Windows the option would let two servers share a port
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, tried))
+            listener.listen(2048)
+        except OSError as error:
+            listener.close()
+            if tried == last_port or error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return listener
+    raise AssertionError("the range is never empty")
+
+
+def default_journal(port: int) -> str:
+    """A SQLite journal in the user's cache folder, one per port, so that a server started again resumes."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    folder = Path(cache) / "clarion"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="clarion-"))
+    return f"sqlite:///{folder / f'demo-{port}.db'}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="clarion demo", description="Serve a page that shows a hub at work.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="port; 0 picks any (default: %(default)s)")
+    parser.add_argument("--journal", help="memory:// or sqlite:///PATH (default: a file in the cache folder)")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
