@@ -87,3 +87,7 @@ class JournalForeign(JournalError):
     """The location holds something that is not a Clarion journal, or one of a newer version."""
 
     status = 500
+
+
+class JournalOverrun(JournalError):
+    """A follower was so far behind that retention took away what it had not read yet."""

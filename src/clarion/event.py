@@ -6,6 +6,7 @@ Nothing that is refused here can reach the wire, so nothing is cleaned up on the
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,19 @@ RESERVED_TYPES: Final = frozenset({"connected", "heartbeat", "gap", "bye"})  # w
 
 _LINE_END = re.compile("\r\n|\r|\n")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a publisher says, for `publish_many`. The fields are the arguments of `Hub.publish`; ttl is in seconds."""
+
+    topic: str
+    data: Any = None
+    event: str | None = None
+    text: str | None = None
+    key: str | None = None
+    ttl: float | None = None
+    ephemeral: bool = False
 
 
 class Draft(NamedTuple):

@@ -22,7 +22,7 @@ MAX_RETRY_MILLISECONDS: Final = 2**31 - 1
 
 _BOM: Final = b"\xef\xbb\xbf"
 
-# A whole block as most servers write it: at most an id, an event and a topic, in this order, and one data line.
+# A whole block as most servers write it: perhaps an id, an event, a topic, in this order, and one data line.
 _PLAIN_BLOCK: Final = re.compile(
     rb"(?:id: ?+([^\n\0]*+)\n)?(?:event: ?+([^\n]*+)\n)?(?:topic: ?+([^\n]*+)\n)?data: ?+([^\n]*+)\n\n"
 )
@@ -63,7 +63,7 @@ class Parser:
     One parser serves one connection, and one thread at a time.
 
     max_event_bytes: bounds a block, counted as the bytes of its lines without line ends and comments.
-        Comments are dropped as they arrive. Besides this much and the chunk being read, nothing is held; while
+        Comments are dropped as they arrive. Besides this and the chunk being read, nothing is held; while
         an event is completed, there are a few copies of it.
     last_event_id: where the connection resumes from. The standard lets each stream begin with an empty id;
         browsers begin with the one they sent, because a first block without an id would otherwise make the
@@ -168,7 +168,7 @@ class Parser:
     def _read_plain_blocks(self, data: bytes, start: int, messages: list[Message]) -> int:
         """Read as many whole plain blocks as stand at `start`; return where the others begin.
 
-        The fast path; it changes nothing but the speed. Measured on one core with 133-byte frames in chunks of
+        The fast path: it changes nothing but the speed. Measured on one core, 133-byte frames in chunks of
         64 KiB: 350,000 events (47 MB) a second with it, 120,000 (16 MB) without.
         """
         match = _PLAIN_BLOCK.match

@@ -72,6 +72,10 @@ class Run:
         index = self._index_after(offset)
         return self._items[index : index + max_entries]
 
+    def between(self, after: int, through: int) -> list[Entry]:
+        """The entries after `after` and up to `through`, oldest first."""
+        return self._items[self._index_after(after) : self._index_after(through)]
+
     def newest_first(self) -> Iterator[Entry]:
         """The entries, newest first. The run must not change meanwhile."""
         for index in range(len(self._items) - 1, self._start - 1, -1):

@@ -12,9 +12,10 @@ import sys
 from types import ModuleType
 
 OTHERS = """
-    asyncio asyncio.base_events builtins http json logging signal socket sqlite3 ssl threading anyio
-    fastapi fastapi.routing msgspec starlette.applications starlette.responses starlette.routing uvicorn uvicorn.config
-    uvicorn.main uvicorn.server uvicorn.supervisors uvicorn.protocols.http.httptools_impl
+    asyncio asyncio.base_events builtins http json logging signal socket sqlite3 ssl threading
+    anyio fastapi fastapi.routing msgspec starlette.applications starlette.responses starlette.routing
+    uvicorn uvicorn.config uvicorn.main uvicorn.protocols.http.httptools_impl uvicorn.server
+    uvicorn.supervisors
 """.split()
 # Python and ABCMeta write these on a class as it is used; no patch would.
 BOOKKEEPING = ("_abc_", "__abstractmethods__", "__static_attributes__", "__weakref__", "__dict__")

@@ -1,20 +1,23 @@
 """The limit: a server that can do nothing but call `send`.
 
-It answers every connection with a stream's head. To publish, it calls `socket.send` for one reader after the other in
-one tight loop, with an event that is framed as a chunk beforehand: no topics, no ids to resume from, no event loop.
-What the kernel lets one Python thread deliver, this delivers; everything else is measured against it.
+It answers every connection with a stream's head. To publish, it calls `socket.send` for one reader after
+the other in one tight loop, with an event that is framed as a chunk beforehand: no topics, no ids to resume
+from, no event loop. What the kernel lets one Python thread deliver, this delivers; everything else is
+measured against it.
 """
 
+import itertools
 import select
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from clarion.bench.machine import raise_descriptor_limit
 from clarion.bench.orders import Order, Reply, say, serve_one
 from clarion.bench.payload import DEFAULT_SIZE, event_text
+from clarion.bench.publishing import batches
 
 HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n"
@@ -51,12 +54,11 @@ class Bare:
 
     def publish(self, order: Order) -> Reply:
         """Send events to all readers. `lockstep` and `burst` are the same here: a send loop joins nothing."""
-        first, count = int(order.get("first", 1)), int(order["count"])
         size = int(order.get("size", DEFAULT_SIZE))
         readers = list(self.readers.values())
         sends = [reader.send for reader in readers]
         began, cpu = time.monotonic_ns(), time.process_time()
-        for number in range(first, first + count):
+        for number in itertools.chain.from_iterable(batches(order)):
             frame = f"id: {number}\ndata: {event_text(number, size)}\n\n".encode()
             chunk = b"%x\r\n%s\r\n" % (len(frame), frame)
             send_to_all(readers, sends, chunk)
@@ -86,17 +88,17 @@ class Bare:
                     return
 
 
-def send_to_all(readers: list[socket.socket], sends: list[Callable[[bytes], int]], chunk: bytes) -> None:
-    """The tight loop. A reader whose buffer is full is waited for: all are to be served, and none is slow on purpose."""
-    whole, reached = len(chunk), 0
-    while reached < len(sends):
+def send_to_all(readers: list[socket.socket], sends: Sequence[Callable[[bytes], int]], chunk: bytes) -> None:
+    """The tight loop. A reader whose buffer is full is waited for: all are to be served, and none is slow
+    on purpose."""
+    whole = len(chunk)
+    for at, send in enumerate(sends):
         try:
-            for reached in range(reached, len(sends)):
-                if (sent := sends[reached](chunk)) != whole:
-                    finish(readers[reached], chunk[sent:])
+            sent = send(chunk)
         except BlockingIOError:
-            finish(readers[reached], chunk)
-        reached += 1
+            sent = 0
+        if sent != whole:
+            finish(readers[at], chunk[sent:])
 
 
 def finish(reader: socket.socket, rest: bytes) -> None:
@@ -115,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,7 +14,6 @@ import os
 import select
 import socket
 import struct
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -38,7 +37,8 @@ LATENCIES: Final = 2_000_000
 """Latencies kept at most (8 bytes each and their integers); then the recording stops."""
 
 POLLED: Final = 1024
-"""Readers taken from one call of epoll. One clock reading serves them, so a latency can be off by one such round."""
+"""Readers taken from one call of epoll. One clock reading serves them, so a latency can be off by one such
+round."""
 
 HEAD_BYTES: Final = 16_384
 """A longer response head is a fault of the server."""
@@ -70,7 +70,8 @@ class Client:
     # -- connecting
 
     def open(self, order: Order) -> Reply:
-        """Connect readers: `count`, `port`, `path`, `headers`, `first` (number wanted first), `frozen`, `goal`, `wait`."""
+        """Connect readers: `count`, `port`, `path`, `headers`, `first` (number wanted first), `frozen`,
+        `goal`, `wait`."""
         count, first = int(order["count"]), int(order.get("first", 1))
         self.goal = int(order.get("goal", 0))
         began = time.monotonic()
@@ -139,7 +140,8 @@ class Client:
     # -- reading
 
     def collect(self, order: Order) -> Reply:
-        """Read until all readers have event `goal` or `timeout` seconds have gone; reply with all that was counted."""
+        """Read until all readers have event `goal` or `timeout` seconds have gone; reply with all that was
+        counted."""
         self.goal = int(order["goal"])
         self.behind = sum(self.wanted[fd] <= self.goal for fd in self.sockets)
         began, cpu = time.monotonic(), time.process_time()
@@ -156,7 +158,8 @@ class Client:
         return reply
 
     def _turn(self, timeout: float) -> None:
-        """Read once from every reader that has something. The hot loop: about 2 us per reader, mostly the kernel's."""
+        """Read once from every reader that has something. The hot loop: about 2 us per reader, mostly the
+        kernel's."""
         states, wanted, sampled, goal = self.states, self.wanted, self.sampled, self.goal
         read, runs, size, deliveries = os.read, 0, 0, 0
         for fd, _ in self.poll.poll(timeout, POLLED):
@@ -272,10 +275,17 @@ def reset(gone: socket.socket) -> None:
 
 
 def request(order: Mapping[str, Any], index: int) -> bytes:
-    """Return the request of reader `index`; `{i}` in the path and in header values stands for the index."""
-    path = str(order.get("path", "/events")).replace("{i}", str(index))
+    """Return the request of reader `index`.
+
+    In the path and in header values `{i}` stands for the index, and `{i%100}` for its last two digits.
+    """
+
+    def own(text: str) -> str:
+        return text.replace("{i}", str(index)).replace("{i%100}", str(index % 100))
+
+    path = own(str(order.get("path", "/events")))
     lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Accept: text/event-stream"]
-    lines += [f"{name}: {value}".replace("{i}", str(index)) for name, value in order.get("headers", {}).items()]
+    lines += [own(f"{name}: {value}") for name, value in order.get("headers", {}).items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
@@ -286,4 +296,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,13 +1,15 @@
 """Checks what readers received against what was published: every event once, in order. No I/O.
 
-A thousand readers of one stream receive the same bytes. So the ledger is an automaton that is built while it runs: a
-`State` is a place between two bytes of a stream, and `state.steps` remembers, for each run of bytes that was received
-there, which events it held and which state comes after. The first reader pays for the parsing; the others pay for one
-look-up in a dict. (Measured: about 0.3 us for a look-up of a 200-byte run, 3 us for parsing it.)
+A thousand readers of one stream receive the same bytes. So the ledger is an automaton that is built while
+it runs: a `State` is a place between two bytes of a stream, and `state.steps` remembers, for each run of
+bytes that was received there, which events it held and which state comes after. The first reader pays for
+the parsing; the others pay for one look-up in a dict. (Measured: about 0.4 us for a look-up of a 150-byte
+run, 10 us for parsing it.)
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from clarion.bench.payload import EVENT_DATA
@@ -39,7 +41,8 @@ class State:
     """A place in a stream. Readers that stand at the same place share it."""
 
     due: int
-    """Bytes that the current chunk still owes, with its closing CRLF; 0 before a size line; RAW without chunks."""
+    """Bytes that the current chunk still owes, with its closing CRLF; 0 before a size line; RAW without
+    chunks."""
     line: bytes
     """The beginning of a size line that was cut."""
     frame: bytes
@@ -75,7 +78,7 @@ class Ledger:
         text = state.frame + body
         end = end_of_frames(text)
         numbers, stamps = numbers_in(text[:end])
-        counting = all(b - a == 1 for a, b in zip(numbers, numbers[1:], strict=False))
+        counting = all(b - a == 1 for a, b in pairwise(numbers))
         return Step(
             numbers[0] if numbers else 0,
             numbers[-1] if numbers else 0,
@@ -100,10 +103,12 @@ class Ledger:
 
 
 def unchunk(due: int, line: bytes, run: bytes) -> tuple[bytes, int, bytes]:
-    """Take the HTTP/1.1 chunk framing off `run` (RFC 9112, section 7.1); return the body, and the new due and line."""
+    """Take the HTTP/1.1 chunk framing off `run` (RFC 9112, section 7.1); return the body, and the new due
+    and line."""
     if due == RAW:
         return run, RAW, b""
-    data, at, body = line + run, 0, []
+    data, at = line + run, 0
+    body: list[bytes] = []
     while at < len(data):
         if due == 0:
             end = data.find(b"\r\n", at)
@@ -147,7 +152,8 @@ class Faults:
         return bool(self.lost or self.duplicated or self.gaps or self.closed)
 
     def check(self, wanted: int, numbers: Sequence[int]) -> int:
-        """Count the faults of a reader that wanted number `wanted` next; return what it wants after `numbers`."""
+        """Count the faults of a reader that wanted number `wanted` next; return what it wants after
+        `numbers`."""
         for number in numbers:
             if number < wanted:
                 self.duplicated += 1

@@ -1,7 +1,7 @@
 """The events that every contender publishes: numbered, stamped, and of an exact size.
 
-The data of event `n` is `{"n":n,"t":T,"pad":"xxx"}`, where T is `time.monotonic_ns()` when it was published. That
-clock is one for all processes of a machine, so a reader in another process can subtract.
+The data of event `n` is `{"n":n,"t":T,"pad":"xxx"}`, where T is `time.monotonic_ns()` when it was
+published. That clock is one for all processes of a machine, so a reader in another process can subtract.
 """
 
 import json

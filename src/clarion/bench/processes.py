@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import selectors
 import socket
 import subprocess
@@ -25,6 +26,9 @@ END_SECONDS: Final = 5.0
 """Seconds that a process may take to end when its stdin is closed; then it is killed."""
 
 
+PIECE_BYTES: Final = 65_536
+
+
 class OrderFailed(Exception):
     """A process ended, took too long, or answered an order with an error."""
 
@@ -32,7 +36,9 @@ class OrderFailed(Exception):
 class Child:
     """One process that takes orders. Use as a context manager; it ends with the block."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path | None = None, environment: Mapping[str, str] | None = None):
+    def __init__(
+        self, command: Sequence[str], *, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+    ):
         self.command = list(command)
         self._process = subprocess.Popen(
             self.command, cwd=cwd, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -63,7 +69,7 @@ class Child:
         while b"\n" not in self._buffer:
             if not self._waiting.select(max(0.0, deadline - time.monotonic())):
                 raise OrderFailed(f"{self.command} gave no answer in {seconds:.0f} s")
-            piece = self._process.stdout.read1()  # type: ignore[attr-defined]
+            piece = os.read(self._process.stdout.fileno(), PIECE_BYTES)
             if not piece:
                 raise OrderFailed(f"{self.command} ended with code {self._process.wait()}")
             self._buffer += piece
@@ -80,7 +86,8 @@ class Child:
 
     def close(self) -> None:
         """Close its stdin, which ends it; kill it if it does not. May be called twice."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
@@ -146,7 +153,8 @@ def free_port() -> int:
 
 
 def uvicorn_command(app: str, port: int, *options: str) -> list[str]:
-    """Return the command that serves an app with uvicorn's fast parts, as its documentation has it for production."""
+    """Return the command that serves an app with uvicorn's fast parts, as its documentation has it for
+    production."""
     return [
         *(sys.executable, "-m", "uvicorn", app, "--port", str(port), "--loop", "uvloop"),
         *("--no-access-log", "--log-level", "warning", "--backlog", "4096", *options),

@@ -8,7 +8,7 @@ Modes:
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from clarion.bench.orders import Order, Reply
@@ -21,7 +21,8 @@ BURST_EVENTS: Final = 50
 async def publish_as_ordered(
     order: Order, emit: Callable[[int, int], Awaitable[object]], settle: Callable[[], Awaitable[None]]
 ) -> Reply:
-    """Call `emit(number, size)` for `count` numbers from `first` on; `settle()` returns when all has been written."""
+    """Call `emit(number, size)` for `count` numbers from `first` on; `settle()` returns when all has been
+    written."""
     first, count = int(order.get("first", 1)), int(order["count"])
     size, mode = int(order.get("size", DEFAULT_SIZE)), str(order.get("mode", "burst"))
     batch = 1 if mode == "lockstep" else int(order.get("batch", BURST_EVENTS))
@@ -46,6 +47,23 @@ async def _paced(
 ) -> None:
     began = time.monotonic()
     for done, number in enumerate(numbers):
-        # Sleeping until a time of its own keeps the rate when a sleep was late; a sleep of 0 lets the loop turn.
-        await asyncio.sleep(max(0.0, began + done / rate - time.monotonic()))
+        await asyncio.sleep(due_in(began, done, rate))
         await emit(number, size)
+
+
+def batches(order: Order) -> Iterator[range]:
+    """Yield the numbers to publish at a time, for publishers without an event loop. Sleeps when they are
+    paced."""
+    first, count, mode = int(order.get("first", 1)), int(order["count"]), str(order.get("mode", "burst"))
+    batch = int(order.get("batch", BURST_EVENTS)) if mode == "burst" else 1
+    began = time.monotonic()
+    for start in range(first, first + count, batch):
+        if mode == "paced":
+            time.sleep(due_in(began, start - first, float(order["rate"])))
+        yield range(start, min(start + batch, first + count))
+
+
+def due_in(began: float, done: int, rate: float) -> float:
+    """Return the seconds until the next event is due. By the clock, so that one late sleep delays no
+    other."""
+    return max(0.0, began + done / rate - time.monotonic())

@@ -1,7 +1,7 @@
 """The demo: one page that shows a hub at work, served by ``clarion demo``.
 
-Everything on the page is real: this machine's figures, a feed between tabs, a long job, a streamed text, and the
-connection itself, which the reader may drop to watch it resume. The package needs the ``demo`` extra.
+Everything on the page is real: this machine's figures, a feed between tabs, a long job, a streamed text, and
+the connection itself, which the reader may drop to watch it resume. The package needs the ``demo`` extra.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ NEEDS = ("fastapi", "uvicorn", "httptools", "psutil", "httpx")
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve the demo until it is interrupted.
 
-    ``argv`` are the arguments after ``clarion demo`` (default: the process's own). Returns the exit status: 0 after a
-    clean stop, 1 if the demo cannot start (the reason is on standard error). Wrong arguments raise ``SystemExit(2)``.
+    ``argv`` are the arguments after ``clarion demo`` (default: the process's own). Returns the exit status: 0
+    after a clean stop, 1 if the demo cannot start (the reason is on standard error). Wrong arguments raise
+    ``SystemExit(2)``.
     """
     missing = [name for name in NEEDS if find_spec(name) is None]
     if missing:

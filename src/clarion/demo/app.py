@@ -1,4 +1,4 @@
-"""The demo's app: a hub, one stream per tab, and a few posts. This is what an app with Clarion in it looks like."""
+"""The demo's app: a hub, one stream per tab, and a few posts, as in any app that has Clarion in it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 
-from clarion import Hub
+from clarion import ClarionError, Hub, Retention
 from clarion.demo.bodies import Drop, JobOrder, Name, Note, Said, Tab, TextOrder, explain
 from clarion.demo.guard import Guard
 from clarion.demo.jobs import Jobs, Progress, TooManyJobs
@@ -26,7 +28,6 @@ from clarion.demo.markov import MarkovSource
 from clarion.demo.openai import OpenAISource
 from clarion.demo.presence import Presence
 from clarion.demo.texts import Piece, Texts, TooManyTexts
-from clarion.errors import ClarionError
 
 TOPICS = ("chat", "machine", "people", "server", "jobs/*", "texts/*")
 
@@ -35,8 +36,10 @@ SAMPLE_TTL_SECONDS = 90  # what the page's curves show, so that a new tab has th
 WORK_TTL_SECONDS = 3600  # steps of jobs and texts
 NOTE_TTL_SECONDS = 86_400
 HEARTBEAT_SECONDS = 10
+FEED_LINES = 500  # kept; more would only make a new tab slow
 HELD_TABS = 1000  # held back at one time; each costs a sleeping coroutine
 
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 STATIC = Path(__file__).parent / "static"
 
 _log = logging.getLogger("clarion.demo")
@@ -46,7 +49,7 @@ class Demo:
     """What runs behind the page. One per app, on one event loop."""
 
     def __init__(self, journal: str) -> None:
-        self.hub = Hub(journal)
+        self.hub = Hub(journal, topic_retention={"chat": Retention(max_count=FEED_LINES)})
         self.presence = Presence(self.hub)
         self.jobs = Jobs(self._tell_progress)
         self.texts = Texts(OpenAISource.from_environment(os.environ) or MarkovSource(), self._tell_piece)
@@ -56,8 +59,8 @@ class Demo:
     async def running(self) -> AsyncIterator[None]:
         """Open the hub, say that a server has started, and keep the figures coming."""
         async with self.hub:
-            # In the journal's order, every job and text that is unfinished before this event was lost with its server.
-            await self.hub.publish("server", {"startedAt": time.time_ns() // 1_000_000}, event="server")
+            # In the journal's order, what is unfinished before this event was lost with its server.
+            await self.hub.publish("server", {"startedAt": _now_ms()}, event="server")
             tasks = [asyncio.create_task(self._watch_machine()), asyncio.create_task(self.presence.run())]
             try:
                 yield
@@ -81,8 +84,7 @@ class Demo:
 
     async def hold(self, tab: str) -> None:
         """Wait until a tab may come back."""
-        while (wait := self._held_until.get(tab, 0) - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
+        await asyncio.sleep(self._held_until.get(tab, 0) - time.monotonic())
 
     async def _watch_machine(self) -> None:
         meter: Meter | None = None
@@ -101,10 +103,11 @@ class Demo:
         self.hub.sync.publish(f"jobs/{step.taskId}", step, event="progress", ttl=WORK_TTL_SECONDS)
 
     async def _tell_piece(self, piece: Piece) -> None:
-        await self.hub.publish(f"texts/{piece.textId}", piece, event="text", ttl=WORK_TTL_SECONDS)
+        said = {name: value for name, value in asdict(piece).items() if value is not None}
+        await self.hub.publish(f"texts/{piece.textId}", said, event="text", ttl=WORK_TTL_SECONDS)
 
 
-def create_app(journal: str = "memory://", *, hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")) -> FastAPI:
+def create_app(journal: str = "memory://", *, hosts: Sequence[str] = LOCAL_HOSTS) -> FastAPI:
     """Make the demo's app on a journal. ``hosts`` are the names that it answers to (``*``: any)."""
     demo = Demo(journal)
 
@@ -114,7 +117,7 @@ def create_app(journal: str = "memory://", *, hosts: tuple[str, ...] = ("127.0.0
             yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    # A page of another site that points its own name at this machine is not same-origin in spirit; refuse the name.
+    # Another site may point its own name at this machine to become "same-origin": refuse the name.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(Guard)
     _add_routes(app, demo)
@@ -143,12 +146,13 @@ def _add_routes(app: FastAPI, demo: Demo) -> None:
 
     @app.post("/api/chat")
     async def say(said: Said) -> dict[str, object]:
-        receipt = await hub.publish("chat", said, event="chat")
+        receipt = await hub.publish("chat", {**said.model_dump(), "at": _now_ms()}, event="chat")
         return {"id": receipt.id, "readers": receipt.clients}
 
     @app.post("/api/notify")
     async def notify(note: Note) -> dict[str, object]:
-        receipt = await hub.send_to_user(note.to, note, event="notification", ttl=NOTE_TTL_SECONDS)
+        letter = {"user": note.user, "text": note.text, "at": _now_ms()}
+        receipt = await hub.send_to_user(note.to, letter, event="notification", ttl=NOTE_TTL_SECONDS)
         return {"id": receipt.id, "readers": receipt.clients}
 
     @app.post("/api/jobs", status_code=202)
@@ -171,7 +175,7 @@ def _add_routes(app: FastAPI, demo: Demo) -> None:
 
     @app.post("/api/texts/{text_id}/stop")
     async def stop_text(text_id: str) -> Response:
-        return JSONResponse({}) if demo.texts.stop(text_id) else _refusal(404, "This text is not being written.")
+        return JSONResponse({}) if demo.texts.stop(text_id) else _refusal(404, "This text is at its end.")
 
     @app.post("/api/drop")
     async def drop(order: Drop) -> dict[str, int]:
@@ -183,6 +187,10 @@ def _add_answers(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         return _refusal(422, explain(list(error.errors())))
 
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return _refusal(error.status_code, error.detail)
+
     @app.exception_handler(ClarionError)
     async def failed(request: Request, error: ClarionError) -> Response:
         _log.warning("%s was refused: %s", request.url.path, error)
@@ -191,3 +199,7 @@ def _add_answers(app: FastAPI) -> None:
 
 def _refusal(status: int, text: str) -> Response:
     return JSONResponse({"error": text}, status)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -9,16 +9,16 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 import uvicorn
 
-from clarion.demo.app import create_app
+from clarion.demo.app import LOCAL_HOSTS, create_app
 
 PORTS_TRIED = 20  # after the one asked for
 DRAIN_SECONDS = 5  # the hub says goodbye in well under one; this bounds a request that hangs
-
-LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 def serve(argv: Sequence[str]) -> int:
@@ -31,12 +31,13 @@ def serve(argv: Sequence[str]) -> int:
         return 1
     port = listener.getsockname()[1]
     if options.port not in (0, port):
-        print(f"Port {options.port} is taken; using {port}.")
+        _say(f"Port {options.port} is taken; using {port}.")
     journal = options.journal or default_journal(port)
-    hosts = ("*",) if options.host in ("0.0.0.0", "::") else (*LOCAL_NAMES, options.host)
-    shown_host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, options.host)
-    print(f"Journal: {journal}")
-    print(f"Clarion demo: http://{shown_host}:{port}/  (Ctrl-C stops it)", flush=True)
+    everywhere = _is_every_address(options.host)
+    shown_host = "localhost" if everywhere else f"[{options.host}]" if ":" in options.host else options.host
+    hosts = ("*",) if everywhere else (*LOCAL_HOSTS, shown_host)
+    _say(f"Journal: {journal}")
+    _say(f"Clarion demo: http://{shown_host}:{port}/  (Ctrl-C stops it)")
     config = uvicorn.Config(
         create_app(journal, hosts=hosts),
         http="clarion.uvicorn:Protocol",
@@ -45,15 +46,13 @@ def serve(argv: Sequence[str]) -> int:
         server_header=False,
     )
     server = uvicorn.Server(config)
-    try:
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again after a clean stop
         server.run(sockets=[listener])
-    except KeyboardInterrupt:  # uvicorn raises the signal again after a clean stop
-        pass
     return 0 if server.started else 1
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on ``port``, or on the first free one of the ``PORTS_TRIED`` after it (0: any free port).
+    """A listening socket on ``port`` (0: any free one), or on the first free of the ``PORTS_TRIED`` after it.
 
     Raises ``OSError`` if there is none, or if the host is not this machine's.
     """
@@ -86,8 +85,20 @@ def default_journal(port: int) -> str:
     return f"sqlite:///{folder / f'demo-{port}.db'}"
 
 
+def _is_every_address(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:  # a name
+        return False
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()  # whoever reads this through a pipe waits for it
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="clarion demo", description="Serve a page that shows a hub at work.")
+    parser = argparse.ArgumentParser(prog="clarion demo", description="A page that shows a hub at work.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8000, help="port; 0 picks any (default: %(default)s)")
     parser.add_argument("--journal", help="memory:// or sqlite:///PATH (default: a file in the cache folder)")

@@ -1,4 +1,4 @@
-"""A door in front of the demo: same-origin JSON posts of a bounded size, and strict headers on every answer."""
+"""A door in front of the demo: same-origin JSON posts of a bounded size, and strict headers on answers."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Guard:
 def refuse(method: str, headers: Headers) -> tuple[int, str] | None:
     """The status and sentence to refuse a request with, or None to let it in.
 
-    A page of another site cannot send JSON here without a CORS preflight, which this app never grants; the Origin
-    check says the same once more, for browsers of any age.
+    A page of another site cannot send JSON here without a CORS preflight, which this app never grants; the
+    Origin check says the same once more, for browsers of any age.
     """
     if method in ("GET", "HEAD"):
         return None

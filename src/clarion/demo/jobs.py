@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import lzma
 import secrets
 import sysconfig
@@ -19,6 +20,8 @@ Status = Literal["running", "done", "cancelled", "failed"]
 RUNNING_JOBS = 2  # a demo should not take over the machine it describes
 TELL_SECONDS = 0.1  # ten steps a second look smooth; more would only fill the journal
 LEFT_OUT = {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib"}
+
+_log = logging.getLogger("clarion.demo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +108,14 @@ class Jobs:
             tell(100, "done", summary)
         except OSError:
             tell(0, "failed", "A file could not be read.")
+        except Exception:  # the hub refused a step; nobody awaits this thread, so tell the log
+            _log.exception("a job broke off")
         finally:
             del self._running[job.id]
 
 
 def pack(root: Path) -> Iterator[tuple[float, str]]:
-    """Compress (LZMA) and checksum (SHA-256) each Python file below ``root``; yields percent and a line after each."""
+    """Compress (LZMA) and checksum (SHA-256) the Python files below ``root``; yields percent, line."""
     paths = sorted(path for path in root.rglob("*.py") if not LEFT_OUT & set(path.relative_to(root).parts))
     total_bytes = sum(path.stat().st_size for path in paths) or 1
     read_bytes = packed_bytes = 0
@@ -122,8 +127,5 @@ def pack(root: Path) -> Iterator[tuple[float, str]]:
         read_bytes += len(content)
         name = path.relative_to(root).as_posix()
         yield 100 * read_bytes / total_bytes, f"{name}, file {number:,} of {len(paths):,}"
-    yield (
-        100,
-        f"{len(paths):,} files, {read_bytes / 1e6:.1f} MB packed to {packed_bytes / 1e6:.1f} MB, "
-        f"SHA-256 {digest.hexdigest()[:16]}…",
-    )
+    sizes = f"{read_bytes / 1e6:.1f} MB packed to {packed_bytes / 1e6:.1f} MB"
+    yield 100, f"{len(paths):,} files, {sizes}, SHA-256 {digest.hexdigest()[:16]}…"

@@ -10,7 +10,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One reading. Percentages are 0 to 100, rates are bytes per second, ``at`` is Unix time in milliseconds."""
+    """One reading. Percentages are 0 to 100, rates bytes per second, ``at`` is Unix time in milliseconds."""
 
     at: int
     cpu: float
@@ -26,7 +26,8 @@ class Sample:
 class Meter:
     """Reads the machine; rates and CPU are averages since the reading before.
 
-    The first reading covers the time since construction, so let about a second pass. Not for several threads at once.
+    The first reading covers the time since construction, so let about a second pass. Not for several threads
+    at once.
     """
 
     def __init__(self) -> None:

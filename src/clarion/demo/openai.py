@@ -1,4 +1,4 @@
-"""Text from an OpenAI-compatible endpoint: streaming chat completions over httpx, read with Clarion's own parser."""
+"""Text from an OpenAI-compatible endpoint: streaming chat completions, read with Clarion's own parser."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import httpx
 from clarion.demo.texts import SourceFailed
 from clarion.parser import Parser
 
+DEFAULT_MODEL = "gpt-4o-mini"
 TOKENS_MAX = 500  # a paragraph or three: enough to watch, cheap to pay for
 TIMEOUT = httpx.Timeout(60, connect=10)  # seconds; a model may think for a while before its first word
 
@@ -27,7 +28,7 @@ _SENTENCES = {
 
 
 class OpenAISource:
-    """Asks one model, one prompt at a time per call. Failures become sentences for people; details go to the log."""
+    """Asks one model. Failures become sentences for people; details go to the log."""
 
     def __init__(self, base_url: str, key: str | None, model: str) -> None:
         self._url = base_url.rstrip("/") + "/chat/completions"
@@ -37,14 +38,22 @@ class OpenAISource:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> OpenAISource | None:
-        """The source that ``OPENAI_BASE_URL``, ``OPENAI_API_KEY`` and ``OPENAI_MODEL`` describe; None without a URL."""
+        """The source that the ``OPENAI_`` variables ``BASE_URL``, ``API_KEY`` and ``MODEL`` describe.
+
+        None without a URL, or with one that cannot be one (which is logged).
+        """
         base_url = environment.get("OPENAI_BASE_URL", "").strip()
         if not base_url:
             return None
-        return cls(base_url, environment.get("OPENAI_API_KEY"), environment.get("OPENAI_MODEL", "gpt-4o-mini"))
+        model = environment.get("OPENAI_MODEL") or DEFAULT_MODEL
+        try:
+            return cls(base_url, environment.get("OPENAI_API_KEY"), model)
+        except httpx.InvalidURL:
+            _log.warning("OPENAI_BASE_URL is not a URL; the local generator writes instead")
+            return None
 
     async def write(self, prompt: str) -> AsyncGenerator[str, None]:
-        """Yield the answer's pieces as they arrive. Raises `SourceFailed`; closing the iterator ends the request."""
+        """Yield the answer's pieces as they arrive. Raises `SourceFailed`; closing it ends the request."""
         body = {
             "model": self._model,
             "messages": [{"role": "user", "content": prompt}],
@@ -59,7 +68,9 @@ class OpenAISource:
             ):
                 if response.status_code != 200:
                     _log.warning("the text service answered with status %d", response.status_code)
-                    raise SourceFailed(_SENTENCES.get(response.status_code, "The text service has a problem."))
+                    raise SourceFailed(
+                        _SENTENCES.get(response.status_code, "The text service has a problem.")
+                    )
                 async for chunk in response.aiter_bytes():
                     for message in parser.feed(chunk):
                         if message.data == "[DONE]":

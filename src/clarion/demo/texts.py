@@ -17,7 +17,7 @@ Status = Literal["streaming", "done", "stopped", "failed"]
 
 STREAMING_TEXTS = 2  # each may cost its owner money
 TEXT_CHARS = 20_000  # a source that never ends is stopped here
-COALESCE_SECONDS = 0.03  # 33 frames a second read as fluent; a frame per token is six times the work for nothing
+COALESCE_SECONDS = 0.03  # 33 frames a second read as fluent; a frame per token is waste
 
 _log = logging.getLogger("clarion.demo")
 
@@ -40,7 +40,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One step of a text. ``seq`` counts from 0; the first piece carries the prompt, the last a final status."""
+    """One step of a text. ``seq`` counts from 0; the first carries the prompt, the last a final status."""
 
     textId: str  # noqa: N815 - the names of the page
     seq: int
@@ -99,7 +99,7 @@ class Texts:
                     seq += 1
                     await self._tell(Piece(text_id, seq, delta, "streaming"))
         except asyncio.CancelledError:
-            status = "stopped"  # by a person or by the server's end; either way the end is told, and this task is over
+            status = "stopped"  # by a person or by the server's end; this task tells it and is over
         except SourceFailed as failure:
             status, reason = "failed", str(failure)
         except Exception:
@@ -109,7 +109,7 @@ class Texts:
 
 
 async def coalesce(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """Join pieces that arrive within ``COALESCE_SECONDS``; the first goes at once, and none waits for the next one."""
+    """Join pieces that arrive within ``COALESCE_SECONDS``. The first goes at once, none waits for another."""
     waiting: list[str] = []
     changed = asyncio.Event()
 

@@ -103,6 +103,6 @@ class Journal(Protocol):
         """All entries after offset `after`, of all topics and from all processes, in order, as they are appended.
 
         Ephemeral entries included. Batches of at most FOLLOW_BATCH_ENTRIES. Ends only by an error, `close`, or
-        its `aclose`.
+        its `aclose`. Raises `JournalOverrun` if entries were taken away before it came to read them.
         """
         ...

@@ -14,7 +14,7 @@ from itertools import islice
 from operator import attrgetter
 from time import time
 
-from clarion.errors import JournalUnavailable
+from clarion.errors import JournalOverrun, JournalUnavailable
 from clarion.event import Draft, Entry
 from clarion.journals.base import FOLLOW_BATCH_ENTRIES, KEY_WINDOW_SECONDS, Appended, Bounds, Page
 from clarion.journals.skeleton import Skeleton
@@ -24,6 +24,8 @@ from clarion.run import Run
 from clarion.topics import TopicSet
 from clarion.wire import event_frame
 
+FOLLOWER_ENTRIES = 100_000  # not read yet by a follower that is slower than publishers; then it is overrun
+PUBLISHERS_WAIT_ENTRIES = 4 * FOLLOW_BATCH_ENTRIES  # from there on, publishers wait for the follower
 RULE_AGE_CHECK_MS = 1_000  # between two looks at all topics with a rule of their own
 SWEEP_ENTRIES = 1024  # dead and ephemeral entries in the order before they are swept out of it
 
@@ -93,9 +95,11 @@ class MemoryJournal:
                 self._key_ages.append((draft.created_ms, (draft.topic, draft.key)))
             appended.append(Appended(offset, False))
         self._trim()
-        for follower in self._followers:
-            follower.pending.extend(entries)
-            follower.wake.set()
+        for follower in list(self._followers):
+            follower.extend(entries)
+            # Publishers that never wait would leave the follower no turn.
+            while len(follower.pending) > PUBLISHERS_WAIT_ENTRIES and follower in self._followers:
+                await asyncio.sleep(0)
         return appended
 
     async def read(self, after: int, topics: TopicSet | None, *, max_entries: int, max_bytes: int, now_ms: int) -> Page:
@@ -154,9 +158,12 @@ class MemoryJournal:
         try:
             while True:
                 while follower.pending:
-                    batch = follower.pending[:FOLLOW_BATCH_ENTRIES]
-                    del follower.pending[:FOLLOW_BATCH_ENTRIES]
+                    batch = list(islice(follower.pending, FOLLOW_BATCH_ENTRIES))
+                    for _ in batch:
+                        follower.pending.popleft()
                     yield batch
+                if follower.overrun:
+                    raise JournalOverrun(f"the follower was more than {FOLLOWER_ENTRIES} entries behind")
                 follower.wake.clear()
                 await follower.wake.wait()
                 self._check_open()
@@ -276,13 +283,21 @@ class _Topic:
 
 
 class _Follower:
-    """What one `follow` has still to give: emptied at its next turn in the loop."""
+    """What one `follow` has still to give: usually emptied at its next turn in the loop."""
 
-    __slots__ = ("pending", "wake")
+    __slots__ = ("overrun", "pending", "wake")
 
     def __init__(self, entries: Iterator[Entry]) -> None:
-        self.pending: list[Entry] = list(entries)
+        self.pending: deque[Entry] = deque(entries)
         self.wake = asyncio.Event()
+        self.overrun = False
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        self.wake.set()
+        if len(self.pending) + len(entries) > FOLLOWER_ENTRIES:
+            self.overrun = True
+        if not self.overrun:
+            self.pending.extend(entries)
 
 
 def _oldest_ms(bound: Retention, now_ms: int) -> float:

@@ -1,0 +1,1 @@
+"""What is measured. Each module has one question, and returns an Outcome."""

@@ -1,0 +1,1 @@
+"""The servers beside which Clarion is measured, each used as its documentation recommends."""

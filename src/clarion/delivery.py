@@ -1,0 +1,272 @@
+"""Delivery: the pump that moves events from the log to the sinks, inside one event loop.
+
+It works in slices of about a millisecond and then gives the loop back, so that the app around it stays responsive. A
+slice continues the pass over the live readers, or begins the next one, or says heartbeats while no pass is under way;
+readers that are behind have a slice of their own after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Final
+
+from clarion import wire
+from clarion.clock import Clock
+from clarion.errors import JournalError
+from clarion.event import Entry
+from clarion.fanout import Fanout, Plan
+from clarion.observer import Observer
+from clarion.pager import CONCURRENT_PAGES, Pager
+from clarion.position import Position
+from clarion.sinks.base import Block, Lane
+from clarion.sinks.socket import SocketReader
+from clarion.subscription import State, Subscription
+
+SLICE_SECONDS: Final = 0.001  # what another route of the app waits for, at most, each time
+PAGE_RETRY_SECONDS: Final = 1.0  # after the journal failed to give a page
+PAGE_WORKERS: Final = CONCURRENT_PAGES * 2  # twice, since half of them wait for a page that another one reads
+
+logger = logging.getLogger("clarion.delivery")
+
+
+class Delivery:
+    """Everything that happens to events between the log and the sinks.
+
+    ended: called with each reader that is gone, once. control: called with entries that hubs say to each other, after
+    everything before them has been offered to the live readers.
+    """
+
+    def __init__(
+        self,
+        fanout: Fanout,
+        pager: Pager,
+        *,
+        epoch: str,
+        clock: Clock,
+        observer: Observer,
+        ended: Callable[[Subscription], None],
+        control: Callable[[Entry], None],
+    ) -> None:
+        self.fanout = fanout
+        self.epoch = epoch
+        self._pager = pager
+        self._clock = clock
+        self._observer = observer
+        self._ended = ended
+        self._control = control
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._plan: Plan | None = None
+        self._work: deque[tuple[Lane, Sequence[Subscription], Block]] = deque()  # of the pass under way
+        self._index = 0  # how far the first of the work is
+        self._silent: list[Subscription] = []
+        self._ready: deque[SocketReader] = deque()
+        self._wanting: deque[SocketReader] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._settling: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._roomy = asyncio.Event()
+        self._finishing: dict[Subscription, tuple[str, bytes]] = {}
+        self._closed = False
+
+    # What the hub asks for.
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """The journal has more."""
+        self.fanout.log.extend(entries)
+        self._observer.lag(len(entries))
+        self.wake()
+
+    async def room(self, max_entries: int) -> None:
+        """Wait until no more than `max_entries` of the log are still to be offered to live readers."""
+        while self.fanout.log.count_after(self.fanout.planned) > max_entries and not self._closed:
+            self._roomy.clear()
+            await self._roomy.wait()
+
+    async def settle(self, offset: int) -> None:
+        """Wait until everything up to `offset` has been offered to every live reader."""
+        if self.fanout.planned >= offset and not self._work:
+            return
+        settled = self._loop.create_future()
+        self._settling.append((offset, settled))
+        await settled
+
+    def say_heartbeat(self, readers: Sequence[Subscription]) -> None:
+        """Say a heartbeat to those of the readers that are live, as soon as no pass is under way."""
+        self._silent += readers
+        self.wake()
+
+    def end(self, reader: Subscription, reason: str, bye: bytes | None = None) -> None:
+        """End a stream now, with a last frame if there is one and it can still be told. Twice is once."""
+        if self.fanout.leave(reader, reason):
+            self._finishing.pop(reader, None)
+            reader.audience.lane.end(reader, bye)
+            self._ended(reader)
+
+    def finish(self, reader: Subscription, reason: str, bye: bytes) -> None:
+        """End a stream as soon as its reader has everything that was published before."""
+        if reader.state is State.LIVE:
+            self.end(reader, reason, bye)
+        elif reader.state is State.BEHIND:
+            self._finishing[reader] = (reason, bye)
+
+    async def close(self) -> None:
+        """Stop. Streams that are still open are left to the sinks."""
+        self._closed = True
+        for task in list(self._workers):
+            task.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        for _, settled in self._settling:
+            settled.cancel()
+        self._roomy.set()
+
+    # What the sinks ask for.
+
+    def now_ms(self) -> int:
+        """Monotonic milliseconds."""
+        return self._clock.monotonic_ms()
+
+    def wall_ms(self) -> int:
+        """Unix time in milliseconds."""
+        return self._clock.wall_ms()
+
+    def ready(self, reader: SocketReader) -> None:
+        """Give a reader that is behind its turn."""
+        if not reader.queued:
+            reader.queued = True
+            self._ready.append(reader)
+            self.wake()
+
+    def caught_up(self, reader: Subscription) -> None:
+        """A reader has become live."""
+        if self._finishing and (last := self._finishing.get(reader)) is not None:
+            self.end(reader, *last)
+
+    def delivered(self, readers: int, events: int, size: int) -> None:
+        """So many readers took so many events each, `size` bytes of them."""
+        self._observer.delivered(readers * events, readers * size)
+
+    def gone(self, reader: Subscription, reason: str) -> None:
+        """A reader's connection has ended, or cannot go on."""
+        self.end(reader, reason)
+
+    def page(self, reader: SocketReader) -> None:
+        """Read a page for a reader, in its turn; `feed_page` of its lane gets it."""
+        self._wanting.append(reader)
+        if len(self._workers) < PAGE_WORKERS and not self._closed:
+            task = self._loop.create_task(self._read_pages())
+            self._workers.add(task)
+            task.add_done_callback(self._workers.discard)
+
+    async def read_page(self, reader: Subscription) -> Block:
+        """The next page of a reader, with a gap before it if something is missing. Waits while the journal fails."""
+        while True:
+            try:
+                page = await self._pager.page(reader)
+                break
+            except JournalError as error:
+                logger.error("the journal gives no page for a reader that is behind, trying again: %s", error)
+                await asyncio.sleep(PAGE_RETRY_SECONDS)
+        prefix = b""
+        if page.missed != 0:
+            oldest = page.entries[0].offset if page.entries else page.through + 1
+            self._observer.gap("expired", page.missed)
+            prefix = wire.gap(
+                Position(self.epoch, oldest - 1),
+                reason="expired",
+                requested=str(Position(self.epoch, reader.cursor)),
+                oldest=Position(self.epoch, oldest),
+                missed=page.missed,
+            )
+        return reader.audience.lane.block(page.entries, reader.cursor, page.through, prefix)
+
+    # The pump.
+
+    def wake(self) -> None:
+        """Have a slice run soon."""
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._slice)
+
+    def _slice(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        busy = self._live_slice(monotonic() + SLICE_SECONDS)
+        if self._ready:
+            busy = self._catch_up_slice(monotonic() + SLICE_SECONDS) or busy
+        if busy:
+            self.wake()
+
+    def _live_slice(self, until: float) -> bool:
+        """Go on with the live readers. Whether there is more to do."""
+        while True:
+            while self._work:
+                lane, readers, block = self._work[0]
+                self._index = lane.deliver(readers, self._index, block, until)
+                if self._index < len(readers):
+                    return True
+                self._work.popleft()
+                self._index = 0
+                if monotonic() >= until:
+                    return True
+            self._finish_pass()
+            if self._silent:
+                self._begin_heartbeats()
+            elif not self._begin_pass():
+                return False
+
+    def _begin_pass(self) -> bool:
+        plan = self._plan = self.fanout.plan()
+        for reader in self.fanout.released():
+            reader.audience.lane.feed(reader)
+        if plan is None:
+            return False
+        for lane, readers, entries in plan.shares:
+            self._work.append((lane, readers, lane.block(entries, plan.after, plan.through)))
+        return True
+
+    def _finish_pass(self) -> None:
+        plan = self._plan
+        if plan is not None:
+            self._plan = None
+            self._observer.latency(max(0.0, (self.wall_ms() - plan.entries[0].created_ms) / 1000))
+            for entry in plan.control:
+                self._control(entry)
+            self._roomy.set()
+        while self._settling and self._settling[0][0] <= self.fanout.planned:
+            _, settled = self._settling.popleft()
+            if not settled.done():
+                settled.set_result(None)
+
+    def _begin_heartbeats(self) -> None:
+        silent, self._silent = self._silent, []
+        planned = self.fanout.planned
+        frame = wire.heartbeat(Position(self.epoch, planned), self.wall_ms())
+        lanes: dict[Lane, list[Subscription]] = {}
+        for reader in silent:
+            if reader.state is State.LIVE:
+                lanes.setdefault(reader.audience.lane, []).append(reader)
+        for lane, readers in lanes.items():
+            self._work.append((lane, readers, lane.block((), planned, planned, frame)))
+
+    def _catch_up_slice(self, until: float) -> bool:
+        """Feed readers that are behind, one block each in turn. Whether there is more to do."""
+        while self._ready:
+            reader = self._ready.popleft()
+            reader.queued = False
+            if reader.state is State.BEHIND:
+                reader.audience.lane.feed(reader)
+            if monotonic() >= until:
+                break
+        return bool(self._ready)
+
+    async def _read_pages(self) -> None:
+        while self._wanting:
+            reader = self._wanting.popleft()
+            if reader.state is State.BEHIND:
+                block = await self.read_page(reader)
+                reader.audience.lane.feed_page(reader, block)  # type: ignore[attr-defined]

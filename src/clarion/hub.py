@@ -1,0 +1,330 @@
+"""The hub: all of Clarion in one process. Publish, stream, subscribe, kick, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
+
+from clarion.clock import Clock, SystemClock
+from clarion.engine import KICK_TOPIC, Engine, Settings
+from clarion.errors import HubClosed, InvalidTopic
+from clarion.event import Draft, Event, draft
+from clarion.journals import open_journal
+from clarion.journals.base import Journal
+from clarion.lifecycle import ShutdownSignals
+from clarion.limits import Limits
+from clarion.local import LocalStream
+from clarion.observer import Observer
+from clarion.position import Position
+from clarion.presence import Callbacks, Client
+from clarion.publishing import Drafts, Options
+from clarion.receipt import Receipt
+from clarion.retention import DURABLE_RETENTION, MEMORY_RETENTION, Retention, RetentionRules, parse_since
+from clarion.stream import Request, StreamResponse, refuse
+from clarion.sync import SyncHub
+from clarion.topics import TopicSet, check_id, check_pattern
+from clarion.workers import count_workers
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+HEARTBEAT_SECONDS: Final = 15.0  # less than the 30 to 60 s after which proxies give up on a silent connection
+DRAIN_SECONDS: Final = 0.5  # over which streams are ended when the process is told to end
+
+Topics = str | Iterable[str]
+StartChoice = str | int | timedelta | datetime | None
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+logger = logging.getLogger("clarion.hub")
+
+
+class Hub:
+    """Push for one app.
+
+    journal: "memory://", "sqlite:///events.db", or a `clarion.journals.base.Journal`.
+    retention, topic_retention: how much the journal keeps, for all and by topic pattern (`clarion.retention`).
+    limits: how many readers, and how much each may ask for (`clarion.limits`).
+    heartbeat_seconds: said to streams that were silent for so long; 0 for never.
+    drain_seconds: over which the streams are ended when the process is told to end.
+    observer: gets figures (`clarion.observer`). clock: for tests.
+
+    A hub belongs to one event loop while it is open; calls from other threads go through `hub.sync`. It may be
+    opened again after it was closed. Calls that need it open raise `HubClosed`.
+    """
+
+    def __init__(
+        self,
+        journal: str | Journal = "memory://",
+        *,
+        retention: Retention | None = None,
+        topic_retention: Mapping[str, Retention] | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        drain_seconds: float = DRAIN_SECONDS,
+        observer: Observer | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.journal = open_journal(journal) if isinstance(journal, str) else journal
+        if retention is None:
+            retention = DURABLE_RETENTION if self.journal.shared else MEMORY_RETENTION
+        self._rules = RetentionRules(retention, topic_retention)
+        self._limits = limits
+        self._heartbeat_seconds = heartbeat_seconds
+        self._drain_seconds = drain_seconds
+        self._observer = observer or Observer()
+        self._clock = clock or SystemClock()
+        self._drafts = Drafts(limits.max_event_bytes)
+        self._callbacks = Callbacks()
+        self._engine: Engine | None = None
+        self._signals: ShutdownSignals | None = None
+        self.sync = SyncHub(self)
+
+    # Opening and closing.
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None]:
+        """The hub's life as an app's: `FastAPI(lifespan=hub.lifespan)`. In a lifespan of your own: `async with hub:`."""
+        async with self:
+            yield
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Open the journal and begin. Raises `JournalError` if the journal cannot be opened."""
+        if self._engine is not None:
+            raise RuntimeError("the hub is open already")
+        self._check_workers()
+        await self.journal.open(self._rules)
+        settings = Settings(self._limits, self._drain_seconds, self._clock, self._observer)
+        engine = Engine(self.journal, settings, self._callbacks)
+        try:
+            await engine.start()
+        except BaseException:
+            await self.journal.close()
+            raise
+        self._engine = engine
+        self._signals = ShutdownSignals(engine.begin_drain)
+        self._signals.install()
+
+    async def close(self) -> None:
+        """Say bye to every reader, finish what was begun, and close the journal. Twice is once."""
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        if self._signals is not None:
+            self._signals.uninstall()
+        try:
+            await engine.close()
+        finally:
+            await self.journal.close()
+
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Send every reader away, evenly over so many seconds, and refuse new ones. Publishing goes on."""
+        await self._open_engine().drain(seconds)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that the hub belongs to."""
+        return self._open_engine().loop
+
+    # Publishing.
+
+    async def publish(
+        self,
+        topic: str,
+        data: Any = None,
+        *,
+        event: str | None = None,
+        text: str | None = None,
+        key: str | None = None,
+        ttl: float | None = None,
+        ephemeral: bool = False,
+    ) -> Receipt:
+        """Publish an event to a topic. Returns when the journal has acknowledged it.
+
+        data: anything JSON can say, dataclasses, pydantic models, msgspec structs, datetimes and UUIDs. The other
+        arguments: see `clarion.publishing.Options`.
+
+        Raises `InvalidTopic`, `InvalidEvent` or `EventTooLarge` for what cannot be published, and `JournalError` if
+        the journal did not take it. A call that is cancelled may or may not have been published.
+        """
+        return await self._publish(
+            self._drafts.to_topic(
+                topic,
+                data,
+                self._clock.wall_ms(),
+                event=event,
+                text=text,
+                key=key,
+                ttl=ttl,
+                ephemeral=ephemeral,
+            )
+        )
+
+    async def publish_many(self, events: Iterable[Event | tuple[str, Any]]) -> list[Receipt]:
+        """Publish events, or pairs of topic and data, all or none, in one run. Raises what `publish` raises."""
+        drafts = self._drafts.of_many(events, self._clock.wall_ms())
+        return await self._append(drafts) if drafts else []
+
+    async def broadcast(self, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """Publish to every reader, whatever its topics. See `publish`."""
+        return await self._publish(self._drafts.to_all(data, self._clock.wall_ms(), **options))
+
+    async def send(self, client_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """Publish to one connection, by the `clientId` that its `connected` event said. See `publish`."""
+        return await self._publish(self._drafts.to_client(client_id, data, self._clock.wall_ms(), **options))
+
+    async def send_to_user(self, user_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """Publish to all streams of a user, also those that come back later. See `publish`."""
+        return await self._publish(self._drafts.to_user(user_id, data, self._clock.wall_ms(), **options))
+
+    async def _publish(self, one: Draft) -> Receipt:
+        return (await self._append([one]))[0]
+
+    async def _append(self, drafts: Sequence[Draft]) -> list[Receipt]:
+        engine = self._open_engine()
+        appended = await self.journal.append(drafts)
+        epoch, count = self.journal.epoch, engine.audiences.count
+        self._observer.published(len(drafts), sum(len(one.body) for one in drafts))
+        receipts: list[Receipt] = []
+        for one, (offset, duplicate) in zip(drafts, appended, strict=True):
+            position = Position(epoch, offset)
+            receipts.append(Receipt(str(position), position, 0 if duplicate else count(one.topic), duplicate))
+        return receipts
+
+    async def settle(self) -> None:
+        """Wait until everything published in this process so far was offered to every live reader. For tests and benchmarks."""
+        engine = self._open_engine()
+        newest = (await self.journal.bounds()).newest
+        await engine.delivery.settle(newest)
+
+    # Streams and subscriptions.
+
+    def stream(
+        self,
+        *,
+        topics: Topics = (),
+        user: str | None = None,
+        since: StartChoice = None,
+        expires_at: datetime | float | None = None,
+        heartbeat_seconds: float | None = None,
+        max_age_seconds: float | None = None,
+        meta: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """A response that streams events. Return it from a path function, a route, or call it as an ASGI app.
+
+        topics: topics and patterns this reader may have: decide that before. Invalid ones are answered with 422.
+        user: whose stream it is; it gets what is sent to that user, to everyone, and to itself.
+        since: where a reader without a Last-Event-ID starts; a `since` in the query goes before it.
+        expires_at: when its right to the stream ends (a datetime or Unix time); it is told `bye` "expired" then.
+        heartbeat_seconds: instead of the hub's. max_age_seconds: the stream is ended after so long, and resumed.
+        meta: kept for `clients` and the callbacks. headers: more response headers.
+
+        Raises `InvalidTopic` for a user id, `ValueError` for a `since` that cannot be.
+        """
+        if user is not None:
+            check_id("user", user)
+        parse_since(since, 0)
+        heartbeat = self._heartbeat_seconds if heartbeat_seconds is None else heartbeat_seconds
+        try:
+            request = Request(
+                self._topic_set(topics),
+                user,
+                since,
+                None if expires_at is None else round(_unix_seconds(expires_at) * 1000),
+                heartbeat,
+                max_age_seconds,
+                meta,
+            )
+        except InvalidTopic as error:
+            logger.info("a stream is refused: %s", error)
+            self._observer.refused("topics")
+            return refuse(422, f"a topic that was asked for cannot be: it {error.why}")
+        return StreamResponse(self._engine, request, headers)
+
+    def subscribe(self, topics: Topics, since: StartChoice = None) -> LocalStream:
+        """An asynchronous iterator of the events of some topics, for code inside this process.
+
+        `async with hub.subscribe("orders/*") as events: async for event in events: ...`
+        """
+        engine = self._open_engine()
+        return LocalStream(engine, self._topic_set(topics), parse_since(since, self._clock.wall_ms()))
+
+    def _topic_set(self, topics: Topics) -> TopicSet:
+        names = [topics] if isinstance(topics, str) else list(topics)
+        if len(names) > self._limits.max_topics:
+            raise InvalidTopic(names[0], f"is one of {len(names)}, at most {self._limits.max_topics} may be asked for")
+        return TopicSet(check_pattern(name) for name in names)
+
+    # Who is there.
+
+    @property
+    def client_count(self) -> int:
+        """How many clients are connected to this process."""
+        return 0 if self._engine is None else self._engine.audiences.streams
+
+    def clients(self, *, user: str | None = None, topic: str | None = None) -> list[Client]:
+        """The clients connected to this process: all, those of a user, those who get events of a topic."""
+        engine = self._open_engine()
+        readers = engine.find(user)
+        return [engine.client(reader) for reader in readers if topic is None or reader.wants(topic)]
+
+    def user_clients(self, user_id: str) -> list[Client]:
+        """The clients of a user that are connected to this process."""
+        return self.clients(user=user_id)
+
+    def on_connect(self, callback: Callback) -> Callback:
+        """Have `callback(client)` called when a client comes, before it gets anything. May be a coroutine function."""
+        self._callbacks.connect.append(callback)
+        return callback
+
+    def on_disconnect(self, callback: Callback) -> Callback:
+        """Have `callback(client, reason)` called once when a client is gone. May be a coroutine function."""
+        self._callbacks.disconnect.append(callback)
+        return callback
+
+    async def kick(self, *, user: str | None = None, client: str | None = None, reason: str = "kicked") -> None:
+        """End the streams of a user, or of one client, in every process that shares the journal.
+
+        reason: "kicked", or "done" (they get all that was published before, and a reconnect is answered 204), or
+        another reason of `bye`; any other text is told as the detail of "kicked".
+        """
+        if user is None and client is None:
+            raise ValueError("kick whom? give user= or client=")
+        order = {"user": user, "client": client, "reason": reason}
+        await self._publish(draft(KICK_TOPIC, order, created_ms=self._clock.wall_ms(), ephemeral=True))
+
+    # Inside.
+
+    def _open_engine(self) -> Engine:
+        if self._engine is None:
+            raise HubClosed(
+                "the hub is not open: give the app `lifespan=hub.lifespan`, or use `async with hub:` around your code"
+            )
+        return self._engine
+
+    def _check_workers(self) -> None:
+        workers = count_workers()
+        if workers > 1 and not self.journal.shared:
+            logger.error(
+                "this server runs %d worker processes, but a memory:// journal is one process's own: readers will miss "
+                'what other workers publish. Share a journal, for example Hub("sqlite:///events.db")',
+                workers,
+            )
+
+
+def _unix_seconds(moment: datetime | float) -> float:
+    return moment.timestamp() if isinstance(moment, datetime) else float(moment)

@@ -1,0 +1,161 @@
+"""The writing side of an SQLite journal: one connection, synchronous. `append` is what makes an event durable."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from clarion.errors import JournalError
+from clarion.event import Draft, Entry
+from clarion.journals.base import KEY_WINDOW_SECONDS, Appended
+from clarion.journals.sqlite_file import JournalFile
+from clarion.wire import event_frame
+
+Row = tuple[int, str, int, int | None, bool, bytes]  # the columns of `entries`, in their order
+
+_INSERT = "INSERT INTO entries (offset, topic, created_ms, expires_ms, ephemeral, frame) VALUES (?, ?, ?, ?, ?, ?)"
+_REMEMBER_KEY = "INSERT OR REPLACE INTO keys (topic, key, offset, created_ms) VALUES (?, ?, ?, ?)"
+_FIND_KEY = "SELECT offset FROM keys WHERE topic = ? AND key = ? AND created_ms > ?"
+_GROWN = "UPDATE meta SET newest = ?, kept_entries = kept_entries + ?, kept_bytes = kept_bytes + ?"
+
+# What SQLite's binding says of values that no valid draft holds: the fault of one batch, not of the file.
+_DRAFT_FAULTS = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    sqlite3.DataError,
+    AttributeError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
+
+class Group(NamedTuple):
+    """What became of batches that were appended together.
+
+    outcomes: for each batch what became of its drafts, or why it was refused. entries: all that is new, in order.
+    """
+
+    outcomes: list[list[Appended] | JournalError]
+    entries: list[Entry]
+
+
+class Store:
+    """The writer of an open `JournalFile`. Not for use by two threads at once; other processes may write as well.
+
+    kept_entries, kept_bytes: what the file holds (ephemeral entries do not count), as of the last commit made here.
+    """
+
+    def __init__(self, file: JournalFile) -> None:
+        self._file = file
+        self.connection = file.connect()
+        self.kept_entries = 0
+        self.kept_bytes = 0
+
+    def close(self) -> None:
+        """Close the connection; the last one of all processes also copies the write-ahead log into the file."""
+        self.connection.close()
+
+    def append(self, batches: Sequence[Sequence[Draft]]) -> Group:
+        """Append all batches in one transaction, durable when this returns. A batch stands whole or not at all.
+
+        Never raises for the fault of one batch; raises `JournalError` if nothing could be appended.
+        """
+        self._file.check()
+        try:
+            return self._append(batches)
+        except _DRAFT_FAULTS as error:
+            if len(batches) == 1:
+                return Group([JournalError(f"the journal cannot hold this batch: {error}")], [])
+            middle = len(batches) // 2
+            first, second = self.append(batches[:middle]), self.append(batches[middle:])
+            return Group(first.outcomes + second.outcomes, first.entries + second.entries)
+        except sqlite3.Error as error:
+            raise self._file.told(error, "append to") from error
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """One writing transaction. `durable=False`: a power cut may undo it; it costs no wait for the disk."""
+        if not durable:
+            self.connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield
+            self.connection.execute("COMMIT")
+        finally:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            if not durable:
+                self.connection.execute("PRAGMA synchronous = FULL")
+
+    def refresh(self) -> None:
+        """Look up what the file holds now; within a transaction, or as of any moment."""
+        self.kept_entries, self.kept_bytes = self.connection.execute(
+            "SELECT kept_entries, kept_bytes FROM meta"
+        ).fetchone()
+
+    def _append(self, batches: Sequence[Sequence[Draft]]) -> Group:
+        with self.transaction():
+            work = _Numbering(self.connection, self._file.epoch)
+            outcomes: list[list[Appended] | JournalError] = [work.add(batch) for batch in batches]
+            if work.rows:
+                self.connection.executemany(_INSERT, work.rows)
+                self.connection.execute(_GROWN, (work.newest, work.kept_entries, work.kept_bytes))
+            if work.keys:
+                self.connection.executemany(_REMEMBER_KEY, work.keys)
+        self.kept_entries = work.kept_entries_before + work.kept_entries
+        self.kept_bytes = work.kept_bytes_before + work.kept_bytes
+        return Group(outcomes, [entry_of(row) for row in work.rows])
+
+
+class _Numbering:
+    """Gives the drafts of one transaction their offsets."""
+
+    def __init__(self, connection: sqlite3.Connection, epoch: str) -> None:
+        self._connection = connection
+        self._epoch = epoch
+        self._fresh: dict[tuple[str, str], int] = {}
+        self.newest, self.kept_entries_before, self.kept_bytes_before = connection.execute(
+            "SELECT newest, kept_entries, kept_bytes FROM meta"
+        ).fetchone()
+        self.rows: list[Row] = []
+        self.keys: list[tuple[str, str, int, int]] = []
+        self.kept_entries = 0
+        self.kept_bytes = 0
+
+    def add(self, batch: Sequence[Draft]) -> list[Appended]:
+        appended: list[Appended] = []
+        for draft in batch:
+            if draft.key is not None and (first := self._first_of(draft, draft.key)) is not None:
+                appended.append(Appended(first, True))
+                continue
+            self.newest = offset = self.newest + 1
+            frame = event_frame(self._epoch, offset, draft.body)
+            self.rows.append((offset, draft.topic, draft.created_ms, draft.expires_ms, draft.ephemeral, frame))
+            if not draft.ephemeral:
+                self.kept_entries += 1
+                self.kept_bytes += len(frame)
+            if draft.key is not None:
+                self._fresh[draft.topic, draft.key] = offset
+                self.keys.append((draft.topic, draft.key, offset, draft.created_ms))
+            appended.append(Appended(offset, False))
+        return appended
+
+    def _first_of(self, draft: Draft, key: str) -> int | None:
+        """The offset of the first entry with this key, if it was within the window."""
+        fresh = self._fresh.get((draft.topic, key))
+        if fresh is not None:
+            return fresh
+        row = self._connection.execute(
+            _FIND_KEY, (draft.topic, key, draft.created_ms - KEY_WINDOW_SECONDS * 1000)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+
+def entry_of(row: Row) -> Entry:
+    """The entry that a row of `entries` holds."""
+    offset, topic, created_ms, expires_ms, ephemeral, frame = row
+    return Entry(offset, topic, frame, created_ms, expires_ms, bool(ephemeral))

@@ -1,0 +1,92 @@
+"""Pages: the journal, for readers whose cursor is before the log.
+
+A bounded number of pages is read at once, so a thousand readers who come back together take turns, and live readers
+do not notice. Readers with the same topics at the same place share one page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from clarion.event import Entry
+from clarion.journals.base import Journal, Page
+from clarion.subscription import Subscription
+from clarion.topics import ALL, TopicSet
+
+PAGE_BYTES: Final = 64 * 1024  # one write of a reader that is far behind: what its send buffer takes at once
+PAGE_ENTRIES: Final = 1024
+CONCURRENT_PAGES: Final = 4  # reads under way; more would only queue in the journal
+CACHE_BYTES: Final = 8 * 1024 * 1024
+PAGE_OVERHEAD_BYTES: Final = 512
+
+_Key = tuple[TopicSet, int]
+
+
+class Pager:
+    """Reads pages for the readers of a process. Belongs to one event loop."""
+
+    def __init__(self, journal: Journal, wall_ms: Callable[[], int]) -> None:
+        self._journal = journal
+        self._wall_ms = wall_ms
+        self._turns = asyncio.Semaphore(CONCURRENT_PAGES)
+        self._reading: dict[_Key, asyncio.Task[Page]] = {}
+        self._cache: OrderedDict[_Key, tuple[Page, int]] = OrderedDict()
+        self._cache_bytes = 0
+
+    async def page(self, reader: Subscription) -> Page:
+        """What stands in the journal for `reader` after its cursor. Raises `JournalError`."""
+        shared = reader.audience.topics.union(ALL)
+        after = reader.cursor
+        page = await self._shared(shared, after)
+        personal = reader.personal_topics
+        async with self._turns:
+            own = await self._read(TopicSet(personal), after)
+            if own.through < page.through or own.missed != 0:
+                return await self._read(shared.union(*personal), after)
+        return Page(_merge(page, own), page.through, page.missed)
+
+    async def _shared(self, topics: TopicSet, after: int) -> Page:
+        key = (topics, after)
+        cached = self._cache.get(key)
+        if cached is not None:
+            self._cache.move_to_end(key)
+            return cached[0]
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = self._reading[key] = asyncio.create_task(self._read_shared(key))
+            reading.add_done_callback(lambda _: self._reading.pop(key, None))
+        return await asyncio.shield(reading)
+
+    async def _read_shared(self, key: _Key) -> Page:
+        async with self._turns:
+            page = await self._read(*key)
+        size = sum(len(entry.frame) for entry in page.entries) + PAGE_OVERHEAD_BYTES
+        if len(page.entries) > 0:
+            self._cache[key] = (page, size)
+            self._cache_bytes += size
+            while self._cache_bytes > CACHE_BYTES:
+                self._cache_bytes -= self._cache.popitem(last=False)[1][1]
+        return page
+
+    async def _read(self, topics: TopicSet, after: int) -> Page:
+        return await self._journal.read(
+            after, topics, max_entries=PAGE_ENTRIES, max_bytes=PAGE_BYTES, now_ms=self._wall_ms()
+        )
+
+    async def close(self) -> None:
+        """Give up what is being read."""
+        reading = list(self._reading.values())
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+
+
+def _merge(page: Page, own: Page) -> list[Entry]:
+    """The entries of both, in order; those of `own` beyond the page come with the next one."""
+    extra = [entry for entry in own.entries if entry.offset <= page.through]
+    if not extra:
+        return page.entries
+    return sorted((*page.entries, *extra), key=lambda entry: entry.offset)

@@ -1,0 +1,132 @@
+"""The ASGI sink: streams that leave through the server's `send`. Works with every ASGI server, TLS and HTTP/2 too.
+
+One coroutine per connection, which waits, takes everything its subscription has, and awaits one `send`. A pass of
+delivery only hands it the shared bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Any, Final, Protocol
+
+from clarion.event import Entry
+from clarion.fanout import Fanout, Wait
+from clarion.sinks.base import Block
+from clarion.sinks.chunks import plain_block
+from clarion.subscription import State, Subscription
+
+CLOCK_EVERY: Final = 32  # readers woken between two looks at the clock
+
+Write = Callable[[bytes], Awaitable[None]]
+
+
+class Pump(Protocol):
+    """What the sink needs of the delivery around it."""
+
+    fanout: Fanout
+
+    def now_ms(self) -> int: ...
+    def wall_ms(self) -> int: ...
+    def delivered(self, readers: int, events: int, size: int) -> None: ...
+    def caught_up(self, reader: Subscription) -> None: ...
+    async def read_page(self, reader: Subscription) -> Block: ...
+
+
+class AsgiReader(Subscription):
+    """A reader whose coroutine writes for it.
+
+    handed: the block that a pass gave it. bye: its last frame, once it is closed. task: its coroutine.
+    """
+
+    __slots__ = ("bye", "handed", "task", "waiter")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.handed: Block | None = None
+        self.bye: bytes | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[Any] | None = None
+
+    def wake(self) -> None:
+        """Let its coroutine look at what is new."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class AsgiLane:
+    """See `clarion.sinks.base.Lane`. `streams=False` makes the lane of readers inside the process."""
+
+    def __init__(self, pump: Pump, *, streams: bool = True) -> None:
+        self._pump = pump
+        self.streams = streams
+
+    def block(self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"") -> Block:
+        return plain_block(entries, after, through, prefix)
+
+    def deliver(self, readers: Sequence[Subscription], start: int, block: Block, until: float) -> int:
+        fell_behind = self._pump.fanout.fell_behind
+        index = start
+        while index < len(readers):
+            for reader in readers[index : index + CLOCK_EVERY]:
+                if reader.state is State.LIVE:
+                    assert isinstance(reader, AsgiReader)
+                    fell_behind(reader, block.after)
+                    reader.handed = block
+                    reader.wake()
+            index += CLOCK_EVERY
+            if monotonic() >= until:
+                break
+        return min(index, len(readers))
+
+    def feed(self, reader: Subscription) -> None:
+        assert isinstance(reader, AsgiReader)
+        reader.wake()
+
+    def end(self, reader: Subscription, bye: bytes | None) -> None:
+        assert isinstance(reader, AsgiReader)
+        reader.bye = bye
+        if bye is None and reader.blocked and reader.task is not None:
+            reader.task.cancel()  # nothing else gets it out of a `send` that nobody reads
+        reader.wake()
+
+    async def serve(self, reader: AsgiReader, write: Write) -> None:
+        """Write what the reader gets until it is closed. Raises what `write` raises."""
+        while reader.state is not State.CLOSED:
+            block = await self.next_block(reader)
+            if block is None:
+                continue
+            if block.data:
+                reader.blocked = True
+                await write(block.data)
+                reader.blocked = False
+                reader.written_ms = self._pump.now_ms()
+                self._pump.delivered(1, block.events, len(block.data))
+            if reader.state is not State.CLOSED:
+                reader.cursor = block.through
+
+    async def next_block(self, reader: AsgiReader) -> Block | None:
+        """Wait for the next block; None if the caller has to look at the reader's state and ask again."""
+        block = reader.handed
+        if block is not None:
+            reader.handed = None
+            return block
+        found = self._pump.fanout.take(reader, self._pump.wall_ms())
+        if isinstance(found, Block):
+            return found
+        if found is Wait.PAGE:
+            return await self._pump.read_page(reader)
+        if found is Wait.TURN:
+            await asyncio.sleep(0)
+            return None
+        if found is Wait.LIVE:
+            self._pump.caught_up(reader)
+            if reader.state is State.CLOSED:
+                return None
+        reader.waiter = asyncio.get_running_loop().create_future()
+        try:
+            await reader.waiter
+        finally:
+            reader.waiter = None
+        return None

@@ -1,0 +1,52 @@
+"""Blocks: entries made into the bytes of one write, with the places where a reader may stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from clarion.event import Entry
+from clarion.sinks.base import Block
+
+# A reader that stalls keeps the rest of the chunk it is in, so this is what a frozen reader costs at most (unless one
+# event is larger). Small enough for that, large enough that chunk framing (7 bytes) is nothing.
+CHUNK_BYTES: Final = 4 * 1024
+
+
+def plain_block(entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"") -> Block:
+    """Frames one after the other, for a server that frames them itself, or a body that ends with the connection."""
+    frames = [entry.frame for entry in entries]
+    marks: list[tuple[int, int]] = []
+    end = len(prefix)
+    for entry in entries:
+        end += len(entry.frame)
+        marks.append((end, entry.offset))
+    return Block(prefix + b"".join(frames), after, tuple(marks), through, len(entries))
+
+
+def chunked_block(entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"") -> Block:
+    """Frames in chunks of HTTP/1.1 `transfer-encoding: chunked` (RFC 9112 section 7.1), several frames in each."""
+    parts: list[bytes] = []
+    marks: list[tuple[int, int]] = []
+    group: list[bytes] = [prefix] if prefix else []
+    size = len(prefix)
+    end = 0
+    last = len(entries) - 1
+    for index, entry in enumerate(entries):
+        group.append(entry.frame)
+        size += len(entry.frame)
+        if size >= CHUNK_BYTES or index == last:
+            framed = chunk(b"".join(group))
+            parts.append(framed)
+            end += len(framed)
+            marks.append((end, entry.offset))
+            group.clear()
+            size = 0
+    if group:  # a prefix alone
+        parts.append(chunk(prefix))
+    return Block(b"".join(parts), after, tuple(marks), through, len(entries))
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,0 +1,69 @@
+"""The hub for ordinary threads: the same calls, blocking, from any thread but the event loop's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+from clarion.errors import HubClosed
+from clarion.event import Event
+from clarion.publishing import Options
+from clarion.receipt import Receipt
+
+if TYPE_CHECKING:
+    from clarion.hub import Hub
+
+Result = TypeVar("Result")
+
+
+class SyncHub:
+    """`hub.sync`. Safe from any thread; each call returns when the journal has acknowledged.
+
+    Raises what the hub's own call raises, and `RuntimeError` in the event loop's thread, which it would block.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def publish(self, topic: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """See `Hub.publish`."""
+        return self._run(self._hub.publish(topic, data, **options))
+
+    def publish_many(self, events: Iterable[Event | tuple[str, Any]]) -> list[Receipt]:
+        """See `Hub.publish_many`."""
+        return self._run(self._hub.publish_many(events))
+
+    def broadcast(self, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """See `Hub.broadcast`."""
+        return self._run(self._hub.broadcast(data, **options))
+
+    def send(self, client_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """See `Hub.send`."""
+        return self._run(self._hub.send(client_id, data, **options))
+
+    def send_to_user(self, user_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """See `Hub.send_to_user`."""
+        return self._run(self._hub.send_to_user(user_id, data, **options))
+
+    def kick(self, *, user: str | None = None, client: str | None = None, reason: str = "kicked") -> None:
+        """See `Hub.kick`."""
+        self._run(self._hub.kick(user=user, client=client, reason=reason))
+
+    def _run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        try:
+            loop = self._hub.loop
+            if _running_loop() is loop:
+                raise RuntimeError("hub.sync would block the event loop from its own thread; await the hub's call instead")
+            future = asyncio.run_coroutine_threadsafe(call, loop)
+        except (HubClosed, RuntimeError):
+            call.close()
+            raise
+        return future.result()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
