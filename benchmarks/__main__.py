@@ -33,9 +33,7 @@ LONG: Final = ("soak",)
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("scenario", nargs="*", choices=[*SCENARIOS, []], help="default: all but soak")
-    parser.add_argument(
-        "--quick", action="store_true", help="a tenth of the readers, one round: to see that it works"
-    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of the readers, one round: to see that it works")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=(), choices=list(contenders.ALL), metavar="CONTENDER")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/latest.json"))

@@ -44,12 +44,8 @@ def available(names: list[str]) -> tuple[list[str], list[str]]:
     """Return which of the named contenders can run on this machine, and a line about each that cannot."""
     missing = {}
     if nchan.module() is None:
-        missing["nchan"] = (
-            "nchan left out: nginx with the nchan module is not installed (apt: libnginx-mod-nchan)"
-        )
+        missing["nchan"] = "nchan left out: nginx with the nchan module is not installed (apt: libnginx-mod-nchan)"
     for name, package in (("sse-starlette", "sse_starlette"), ("fastapi-sse", "fastapi")):
         if find_spec(package) is None:
             missing[name] = f"{name} left out: it is not installed"
-    return [name for name in names if name not in missing], [
-        missing[name] for name in names if name in missing
-    ]
+    return [name for name in names if name not in missing], [missing[name] for name in names if name in missing]

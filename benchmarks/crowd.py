@@ -139,9 +139,7 @@ class Reader:
             else:
                 self._tally.duplicated += 1
             if len(self._tally.examples) < 10:
-                self._tally.examples.append(
-                    f"{topic.decode()}: wanted {wanted}, got {number} after {self._last_id!r}"
-                )
+                self._tally.examples.append(f"{topic.decode()}: wanted {wanted}, got {number} after {self._last_id!r}")
         self._wanted[topic] = max(number, wanted - 1) + 1
 
 

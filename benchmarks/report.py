@@ -28,14 +28,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     widths = [max(3, len(title), *(len(line[at]) for line in cells)) for at, title in enumerate(titles)]
 
     def line(parts: Sequence[str]) -> str:
-        padded = (
-            part.rjust(w) if r else part.ljust(w) for part, w, r in zip(parts, widths, right, strict=True)
-        )
+        padded = (part.rjust(w) if r else part.ljust(w) for part, w, r in zip(parts, widths, right, strict=True))
         return "| " + " | ".join(padded) + " |"
 
-    rule = (
-        "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
-    )
+    rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
     return "\n".join([line(titles), rule, *(line(parts) for parts in cells)])
 
 
@@ -55,8 +51,7 @@ def section(outcome: Outcome) -> str:
     parts.append("\n".join(f"- {note}" for note in outcome.notes))
     if outcome.faults:
         parts.append(
-            "**Not every reader got every event once and in order:**\n"
-            + "\n".join(f"- {f}" for f in outcome.faults)
+            "**Not every reader got every event once and in order:**\n" + "\n".join(f"- {f}" for f in outcome.faults)
         )
     return "\n\n".join(part for part in parts if part)
 
@@ -69,16 +64,12 @@ def markdown(machine: Mapping[str, Any], versions: Mapping[str, str], outcomes: 
     return "\n\n".join([*head, *(section(outcome) for outcome in outcomes)]) + "\n"
 
 
-def write(
-    out: Path, machine: Mapping[str, Any], versions: Mapping[str, str], outcomes: Mapping[str, Outcome]
-) -> None:
+def write(out: Path, machine: Mapping[str, Any], versions: Mapping[str, str], outcomes: Mapping[str, Outcome]) -> None:
     """Write the run as JSON to `out`, and as Markdown beside it."""
     found = {
         name: {**asdict(outcome), "checks": [{**asdict(c), "passed": c.passed} for c in outcome.checks]}
         for name, outcome in outcomes.items()
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(
-        json.dumps({"machine": machine, "versions": versions, "scenarios": found}, indent=2) + "\n"
-    )
+    out.write_text(json.dumps({"machine": machine, "versions": versions, "scenarios": found}, indent=2) + "\n")
     out.with_suffix(".md").write_text(markdown(machine, versions, list(outcomes.values())))

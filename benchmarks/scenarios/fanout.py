@@ -65,9 +65,7 @@ def measure(settings: Settings, mode: str, outcome: Outcome) -> tuple[Outcome, d
             outcome.reconcile(contender.name, {"faults": found.faults})
             settings.say(f"{mode} {turn + 1}/{settings.rounds} {contender.name}: {found.per_second:,.0f}/s")
     outcome.rows = [row(name, rates, quiet[name]) for name in names]
-    outcome.notes.append(
-        f"{readers:,} readers; events of 120 bytes of data; medians of {settings.rounds} rounds"
-    )
+    outcome.notes.append(f"{readers:,} readers; events of 120 bytes of data; medians of {settings.rounds} rounds")
     return outcome, rates
 
 

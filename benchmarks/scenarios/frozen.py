@@ -68,7 +68,10 @@ def load(settings: Settings, name: str, healthy: int, frozen: int, outcome: Outc
         with PeakMemory(server) as memory:
             seconds = SECONDS / 4 if settings.quick else SECONDS
             _, collected = stream.publish(int(seconds * RATE), mode="paced", rate=RATE, size=EVENT_BYTES)
+            lagging = server.ask("lagging")["lagging"]
     outcome.reconcile(contender.name, collected)
+    if frozen and not settings.quick and lagging < frozen:
+        outcome.faults.append(f"{contender.name}: only {lagging} of {frozen} frozen readers were ever behind")
     collected["grown_mib"] = memory.grown / 2**20
     settings.say(f"frozen {contender.name}: {frozen} frozen, p99 {collected['p99_ms']:.1f} ms")
     return collected

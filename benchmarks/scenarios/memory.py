@@ -55,9 +55,7 @@ def run(settings: Settings) -> Outcome:
             }
         )
         if name in CEILINGS_KIB and not variant:
-            outcome.checks.append(
-                Check(f"{contender.name}, per reader", each, "KiB", CEILINGS_KIB[name], False)
-            )
+            outcome.checks.append(Check(f"{contender.name}, per reader", each, "KiB", CEILINGS_KIB[name], False))
         settings.say(f"memory {contender.name}{variant}: {each:.2f} KiB per reader")
     outcome.notes.append(f"{readers:,} readers; growth of VmRSS; the kernel's socket buffers are not in it")
     return outcome

@@ -40,10 +40,6 @@ def run(settings: Settings) -> Outcome:
     for what, _, _, floor in CASES:
         outcome.rows.append({"journal": what, "publishes/s": median(rates[what])})
         if floor is not None:
-            outcome.checks.append(
-                Check(f"publishes, {what}", median(rates[what]), "/s", floor, at_least=True)
-            )
-    outcome.notes.append(
-        "`await hub.publish(topic, data)`, 120 bytes of data; durable: synchronous=FULL, group commit"
-    )
+            outcome.checks.append(Check(f"publishes, {what}", median(rates[what]), "/s", floor, at_least=True))
+    outcome.notes.append("`await hub.publish(topic, data)`, 120 bytes of data; durable: synchronous=FULL, group commit")
     return outcome

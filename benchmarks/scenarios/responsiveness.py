@@ -32,9 +32,7 @@ def run(settings: Settings) -> Outcome:
             time.sleep(1)
             idle = pings(pinger, 2.0 if settings.quick else IDLE_SECONDS)
             windows, busy = deliver(stream, pinger, outcome, contender.name)
-        met = sorted(
-            took for sent, took in busy if any(sent < end and sent + took > start for start, end in windows)
-        )
+        met = sorted(took for sent, took in busy if any(sent < end and sent + took > start for start, end in windows))
         calm = sorted(took for _, took in idle)
         added = (percentile(met, 99) - percentile(calm, 99)) / 1e6
         outcome.rows.append(
@@ -50,9 +48,7 @@ def run(settings: Settings) -> Outcome:
             }
         )
         if name == CLARION_SOCKET:
-            outcome.checks.append(
-                Check("p99 above idle, socket sink", added, "ms", CEILING_MS, at_least=False)
-            )
+            outcome.checks.append(Check("p99 above idle, socket sink", added, "ms", CEILING_MS, at_least=False))
         settings.say(f"responsiveness {contender.name}: p99 {added:+.2f} ms")
     outcome.notes.append(
         f"{readers:,} readers; {EVENTS} events, {EVENTS_APART_SECONDS} s apart; {PINGS_PER_SECOND} pings/s "

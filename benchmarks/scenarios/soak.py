@@ -42,9 +42,7 @@ def run(settings: Settings) -> Outcome:
     half = len(settled) // 2
     grown = (max(settled[half:]) - max(settled[:half])) / 2**20
     outcome.rows.append(row(tally, published, memory, at_rest))
-    outcome.checks.append(
-        Check("memory growth after it has settled", grown, "MiB", GROWTH_MIB, at_least=False)
-    )
+    outcome.checks.append(Check("memory growth after it has settled", grown, "MiB", GROWTH_MIB, at_least=False))
     faults = {kind: tally[kind] for kind in ("lost", "duplicated", "refused")}
     outcome.reconcile(contender.name, {"faults": faults})
     outcome.faults += tally["examples"]

@@ -50,14 +50,10 @@ def run(settings: Settings) -> Outcome:
         if name == CLARION_SOCKET:
             outcome.checks += [
                 Check("memory growth, socket sink", memory.grown / 2**20, "MiB", GROWTH_MIB, at_least=False),
-                Check(
-                    "live reader's p99, socket sink", listened["p99_ms"], "ms", LIVE_P99_MS, at_least=False
-                ),
+                Check("live reader's p99, socket sink", listened["p99_ms"], "ms", LIVE_P99_MS, at_least=False),
             ]
         settings.say(f"storm {contender.name}: {seconds:.1f} s, {memory.grown / 2**20:.0f} MiB")
-    outcome.notes.append(
-        f"{readers:,} readers return with {BEHIND:,} events behind; {LIVE_READERS} listen live"
-    )
+    outcome.notes.append(f"{readers:,} readers return with {BEHIND:,} events behind; {LIVE_READERS} listen live")
     return outcome
 
 

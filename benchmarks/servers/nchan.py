@@ -63,9 +63,7 @@ http {{
 """
 """A message buffer of 100,000 where nchan's default is 10: with that, a burst would lose events."""
 
-ANSWER: Final = re.compile(
-    rb"HTTP/1\.1 (\d\d\d)[^\r]*\r\n(?:[^\r]+\r\n)*?Content-Length: (\d+)\r\n(?:[^\r]+\r\n)*\r\n"
-)
+ANSWER: Final = re.compile(rb"HTTP/1\.1 (\d\d\d)[^\r]*\r\n(?:[^\r]+\r\n)*?Content-Length: (\d+)\r\n(?:[^\r]+\r\n)*\r\n")
 
 
 def module() -> Path | None:
@@ -101,9 +99,7 @@ class Publisher:
             self._answer()
 
     def _answer(self) -> None:
-        while not (answer := ANSWER.match(self._received)) or len(self._received) < answer.end() + int(
-            answer[2]
-        ):
+        while not (answer := ANSWER.match(self._received)) or len(self._received) < answer.end() + int(answer[2]):
             piece = self._socket.recv(65_536)
             if not piece:
                 raise ConnectionError("nchan closed the publisher's connection")

@@ -157,7 +157,9 @@ class Engine:
         offset = planned if reader.state is State.LIVE else reader.cursor
         return client_of(reader, self.position(offset), self.log.head)
 
-    def hello(self, reader: Subscription, mode: str, gap: str | None, missed: int | None, requested: str | None) -> bytes:
+    def hello(
+        self, reader: Subscription, mode: str, gap: str | None, missed: int | None, requested: str | None
+    ) -> bytes:
         """The first bytes of a stream: `connected`, and a gap if one is known already."""
         here = self.position(reader.cursor)
         self.observer.replayed(mode)

@@ -124,10 +124,12 @@ class Fanout:
         return released
 
     def take(self, reader: Subscription, now_ms: int) -> Block | Wait:
-        """The next block for a reader that is behind, or why there is none. The caller moves its cursor on.
+        """The next block for a reader that is not closed, or why there is none. The caller moves its cursor on.
 
         now_ms: Unix time, for the entries that have a ttl.
         """
+        if reader.state is State.LIVE:  # asked again, by a reader whose waiting was cancelled
+            return Wait.LIVE
         for _ in range(EMPTY_SEGMENTS):
             if reader.cursor == self.planned:
                 reader.state = State.LIVE

@@ -11,6 +11,7 @@ from clarion.engine import Engine
 from clarion.parser import Message, Parser
 from clarion.retention import Since
 from clarion.sinks.asgi import AsgiReader
+from clarion.sinks.base import Block
 from clarion.subscription import DONE, State
 from clarion.topics import TopicSet
 
@@ -59,7 +60,8 @@ class LocalStream:
         while not self._received:
             if reader.state is State.CLOSED:
                 raise StopAsyncIteration
-            block = await lane.next_block(reader)
+            found = lane.look(reader)
+            block = found if isinstance(found, Block) else await found
             if block is not None:
                 reader.cursor = block.through
                 self._received.extend(self._parser.feed(block.data))

@@ -104,4 +104,6 @@ def parse_since(since: str | int | timedelta | datetime | None, now_ms: int) -> 
             return parse_since(datetime.fromisoformat(since), now_ms)
         except (ValueError, OverflowError):
             pass
-    raise ValueError('since must be "live", "earliest", a time back such as "5m", an ISO 8601 time, or a number of events')
+    raise ValueError(
+        'since must be "live", "earliest", a time back such as "5m", an ISO 8601 time, or a number of events'
+    )

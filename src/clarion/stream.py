@@ -28,10 +28,11 @@ from clarion.topics import TopicSet
 LAST_EVENT_ID: Final = b"last-event-id"
 LAST_EVENT_ID_QUERIES: Final = ("last_event_id", "lastEventId", "Last-Event-ID")
 MAX_QUERY_FIELDS: Final = 1_000  # more are not looked at
-HEADERS: Final = {
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",  # nginx and what follows it: do not hold events back
-}
+HEADERS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx and what follows it: do not hold events back
+)
 
 logger = logging.getLogger("clarion.hub")
 
@@ -51,12 +52,14 @@ class Request(NamedTuple):
 class StreamResponse(Response):
     """The response that `Hub.stream` returns. Answers HEAD, refuses with real HTTP statuses, or streams."""
 
-    media_type = "text/event-stream"
+    media_type = "text/event-stream"  # for FastAPI's OpenAPI
 
     def __init__(self, engine: Engine | None, request: Request, headers: Mapping[str, str] | None = None) -> None:
         self.status_code = 200
         self.background = None
-        self.init_headers({**HEADERS, **(headers or {})})
+        self.raw_headers = list(HEADERS)  # the bytes themselves are shared by all streams
+        for name, value in (headers or {}).items():
+            self.headers[name] = value
         self._engine = engine
         self._request = request
 
@@ -70,12 +73,37 @@ class StreamResponse(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             assert self._engine is not None
+            opening = _Opening(self._engine, self._request, scope, send)
             try:
-                await _Streaming(self._engine, self._request, scope, receive, send).run(self, presented, since)
+                reader = await opening.run(self, presented, since)
             except _Refused as refused:
                 await refused.response(scope, receive, send)
+            else:
+                del opening, scope, presented, since  # an idle stream holds what it needs, and no more
+                if reader is not None:
+                    await self._serve(self._engine, reader, receive, send)
         if self.background is not None:
             await self.background()
+
+    async def _serve(self, engine: Engine, reader: AsgiReader, receive: Receive, send: Send) -> None:
+        """Write through the server's `send` until the stream is over."""
+        task = reader.task = asyncio.current_task()
+        assert task is not None
+        engine.writers.add(task)
+        listening = asyncio.create_task(_listen(engine, reader, receive))
+        try:
+            await engine.asgi.serve(reader, send)
+            if reader.reason != DISCONNECTED:
+                await send({"type": "http.response.body", "body": reader.bye or b"", "more_body": False})
+        except OSError:
+            pass  # the client is gone; ASGI servers may say so from `send`
+        except asyncio.CancelledError:
+            if reader.reason != STALLED or task.uncancel():
+                raise
+        finally:
+            engine.writers.discard(task)
+            listening.cancel()
+            engine.delivery.end(reader, DISCONNECTED)
 
     async def send_head(self, send: Send) -> None:
         """Send the status and the headers."""
@@ -113,34 +141,45 @@ class _Refused(Exception):
         self.response = response
 
 
-class _Streaming:
-    """One stream, from its admission until it is over or its socket is all that is left of it."""
+async def _listen(engine: Engine, reader: AsgiReader, receive: Receive) -> None:
+    """Wait for the client to go away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    engine.delivery.gone(reader, DISCONNECTED)
 
-    def __init__(self, engine: Engine, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+
+class _Opening:
+    """What happens to a stream until it has its first bytes and its sink."""
+
+    def __init__(self, engine: Engine, request: Request, scope: Scope, send: Send) -> None:
         self._engine = engine
         self._request = request
         self._scope = scope
-        self._receive = receive
         self._send = send
         self._client_id = engine.client_id()
 
-    async def run(self, response: StreamResponse, presented: str | None, since: str | None) -> None:
+    async def run(self, response: StreamResponse, presented: str | None, since: str | None) -> AsgiReader | None:
+        """Open the stream. Returns the reader to be served through ASGI; None if its socket was handed over."""
         offer: Offer | None = (self._scope.get("extensions") or {}).get(EXTENSION)
         reader = self._asgi_reader() if offer is None else self._socket_reader()
+        opened = False
         try:
             hello = await self._join(reader, presented, since)
             await response.send_head(self._send)
             await self._send({"type": "http.response.body", "body": hello, "more_body": True})
+            if isinstance(reader, SocketReader):
+                assert offer is not None
+                if await self._hand_over(reader, offer, hello):
+                    opened = True
+                    return None
+                reader = self._on_asgi(reader)
             if offer is not None:
-                if isinstance(reader, SocketReader):
-                    if await self._hand_over(reader, offer, hello):
-                        return
-                    reader = self._on_asgi(reader)
                 offer.on_shutdown(self._engine.begin_drain)
+            opened = True
             assert isinstance(reader, AsgiReader)
-            await self._serve(reader)
+            return reader
         finally:
-            if not (isinstance(reader, SocketReader) and reader.fd >= 0):
+            if not opened:
                 self._engine.delivery.end(reader, DISCONNECTED)
 
     async def _join(self, reader: Subscription, presented: str | None, since: str | None) -> bytes:
@@ -188,34 +227,6 @@ class _Streaming:
         else:
             self._engine.move(reader, other)
         return other
-
-    async def _serve(self, reader: AsgiReader) -> None:
-        """Write through the server's `send` until the stream is over."""
-        reader.task = asyncio.current_task()
-        assert reader.task is not None
-        self._engine.writers.add(reader.task)
-        listening = asyncio.create_task(self._listen(reader))
-        try:
-            await self._engine.asgi.serve(reader, self._write)
-            if reader.reason != DISCONNECTED:
-                await self._send({"type": "http.response.body", "body": reader.bye or b"", "more_body": False})
-        except OSError:
-            pass  # the client is gone; ASGI servers may say so from `send`
-        except asyncio.CancelledError:
-            if reader.reason != STALLED or reader.task.uncancel():
-                raise
-        finally:
-            self._engine.writers.discard(reader.task)
-            listening.cancel()
-
-    async def _listen(self, reader: AsgiReader) -> None:
-        """Wait for the client to go away."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._engine.delivery.gone(reader, DISCONNECTED)
-
-    async def _write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     def _asgi_reader(self) -> AsgiReader:
         audience = self._engine.audiences.of(self._request.topics, self._engine.asgi)

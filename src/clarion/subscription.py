@@ -85,6 +85,11 @@ class Subscription:
         self.meta: Any = None
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it is gone."""
+        return self.state is State.CLOSED
+
+    @property
     def personal_topics(self) -> tuple[str, ...]:
         """The topics that are for this reader alone, or for its user."""
         if self.user is None:

@@ -54,7 +54,9 @@ class SyncHub:
         try:
             loop = self._hub.loop
             if _running_loop() is loop:
-                raise RuntimeError("hub.sync would block the event loop from its own thread; await the hub's call instead")
+                raise RuntimeError(
+                    "hub.sync would block the event loop from its own thread; await the hub's call instead"
+                )
             future = asyncio.run_coroutine_threadsafe(call, loop)
         except (HubClosed, RuntimeError):
             call.close()

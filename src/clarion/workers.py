@@ -12,9 +12,7 @@ _ENVIRONMENT: Final = (WORKERS_ENVIRONMENT, "WEB_CONCURRENCY")
 _OPTIONS: Final = ("--workers", "-w")
 
 
-def count_workers(
-    argv: Sequence[str] = sys.argv, environ: Mapping[str, str] = os.environ
-) -> int:
+def count_workers(argv: Sequence[str] = sys.argv, environ: Mapping[str, str] = os.environ) -> int:
     """How many worker processes this process's server was told to have, as far as one can see; 1 if unknown."""
     for index, option in enumerate(argv):
         name, _, value = option.partition("=")

@@ -27,24 +27,24 @@ class ModelServer(ThreadingHTTPServer):
 
 
 class _Completion(BaseHTTPRequestHandler):
-    server: ModelServer
-
     def do_POST(self) -> None:
+        server = self.server
+        assert isinstance(server, ModelServer)
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.asked.append({"path": self.path, **json.loads(body)})
-        self.server.keys.append(self.headers.get("authorization"))
-        self.send_response(self.server.status)
+        server.asked.append({"path": self.path, **json.loads(body)})
+        server.keys.append(self.headers.get("authorization"))
+        self.send_response(server.status)
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
-        if self.server.status != 200:
+        if server.status != 200:
             self.wfile.write(b'{"error": {"message": "the secret inner text"}}')
             return
-        for piece in self.server.pieces:
+        for piece in server.pieces:
             chunk = {"choices": [{"index": 0, "delta": {"content": piece}}]}
             self.wfile.write(b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n")
         self.wfile.write(b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n')
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Say nothing; the base class writes to standard error."""
 
 

@@ -41,14 +41,10 @@ class DemoPage:
         self.name = name
         self.problems: list[str] = []
         self.requests: list[str] = []
-        self.page.on(
-            "console", lambda said: self.problems.append(said.text) if said.type == "error" else None
-        )
+        self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.add_init_script(
-            f"sessionStorage.getItem('name') ?? sessionStorage.setItem('name', {name!r})"
-        )
+        self.page.add_init_script(f"sessionStorage.getItem('name') ?? sessionStorage.setItem('name', {name!r})")
         self.page.goto(url)
         self.expect_state("live")
 

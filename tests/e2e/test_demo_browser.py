@@ -82,9 +82,7 @@ def test_new_tab_shows_the_last_thirty_lines(server: DemoServer, open_tab: OpenT
 def test_notification_reaches_only_the_chosen_user(open_tab: OpenTab) -> None:
     ada, ben, eve = open_tab("Ada"), open_tab("Ben"), open_tab("Eve")
     ada.notify("Ben", "for your eyes only")
-    ada.say(
-        "after the note"
-    )  # one order over all topics: who sees this has seen the note, if it was for them
+    ada.say("after the note")  # one order over all topics: who sees this has seen the note, if it was for them
     for tab in (ada, ben, eve):
         tab.expect_said("after the note")
     assert (ada.notes(), ben.notes(), eve.notes()) == ([], ["for your eyes only"], [])
@@ -208,9 +206,7 @@ class Publisher(threading.Thread):
 
 
 @pytest.mark.timeout(120)
-def test_server_killed_while_publishing_loses_and_doubles_nothing(
-    server: DemoServer, open_tab: OpenTab
-) -> None:
+def test_server_killed_while_publishing_loses_and_doubles_nothing(server: DemoServer, open_tab: OpenTab) -> None:
     tab = open_tab("Ada")
     publisher = Publisher(server)
     publisher.start()

@@ -42,9 +42,7 @@ def error_of(answer: httpx.Response) -> str:
         ("/api/drop", {"tab": TAB, "seconds": 10**9}, "Request: is not what was expected."),
     ],
 )
-def test_invalid_post_is_explained(
-    server: DemoServer, path: str, body: dict[str, object], sentence: str
-) -> None:
+def test_invalid_post_is_explained(server: DemoServer, path: str, body: dict[str, object], sentence: str) -> None:
     answer = server.post(path, **body)
     assert answer.status_code == 422
     assert error_of(answer).startswith(sentence)
@@ -65,9 +63,7 @@ def test_invalid_post_is_explained(
         ({}, b"[" * 16_000, 400),
     ],
 )
-def test_post_is_stopped_at_the_door(
-    server: DemoServer, headers: dict[str, str], content: bytes, status: int
-) -> None:
+def test_post_is_stopped_at_the_door(server: DemoServer, headers: dict[str, str], content: bytes, status: int) -> None:
     answer = httpx.post(
         server.url + "/api/chat", content=content, headers={"content-type": "application/json", **headers}
     )
@@ -75,15 +71,11 @@ def test_post_is_stopped_at_the_door(
 
 
 def test_body_without_a_length_is_refused(server: DemoServer) -> None:
-    answer = httpx.post(
-        server.url + "/api/chat", content=iter([b"{}"]), headers={"content-type": "application/json"}
-    )
+    answer = httpx.post(server.url + "/api/chat", content=iter([b"{}"]), headers={"content-type": "application/json"})
     assert answer.status_code == 411
 
 
-@pytest.mark.parametrize(
-    "query", ["", "user=Ada", f"user=&tab={TAB}", f"user=a/b&tab={TAB}", "user=Ada&tab=short"]
-)
+@pytest.mark.parametrize("query", ["", "user=Ada", f"user=&tab={TAB}", f"user=a/b&tab={TAB}", "user=Ada&tab=short"])
 def test_stream_needs_a_name_and_a_tab(server: DemoServer, query: str) -> None:
     assert httpx.get(f"{server.url}/events?{query}").status_code == 422
 
@@ -147,3 +139,12 @@ def test_missing_dependency_is_one_clear_line(
     assert clarion.demo.main([]) == 1
     assert capsys.readouterr().err == 'The demo needs no_such_module_here: pip install "clarion[demo]"\n'
     assert "no_such_module_here" not in sys.modules
+
+
+@pytest.mark.parametrize("journal", ["carrier://pigeon", "sqlite:////no/such/folder/x.db"])
+def test_journal_that_cannot_be_is_one_clear_line(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert clarion.demo.main(["--port", "0", "--journal", journal]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"Cannot use the journal {journal}: ")
+    assert said.err.count("\n") == 1
+    assert said.out == ""

@@ -23,12 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 1 if any reader lost an event, or got one twice or out of
     order."""
     parser = argparse.ArgumentParser(prog="clarion bench", description="Measure fan-out on this machine.")
-    parser.add_argument(
-        "--readers", type=int, default=READERS, help="connections to each server (default 1,000)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="length of one measurement (default 1.5)"
-    )
+    parser.add_argument("--readers", type=int, default=READERS, help="connections to each server (default 1,000)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="length of one measurement (default 1.5)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each; medians are shown")
     options = parser.parse_args(argv)
     if not is_supported():
@@ -39,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{machine['cores']} cores, {machine['kernel']}, {machine['python']}")
     print(f"{readers:,} readers over loopback, events of 120 bytes of data\n")
     if readers < options.readers:
-        print(
-            f"(a process may open {machine['file_descriptors']:,} files here, so no more readers than that)\n"
-        )
+        print(f"(a process may open {machine['file_descriptors']:,} files here, so no more readers than that)\n")
     try:
         return report(measure(readers, options.seconds, max(1, options.rounds)))
     except OrderFailed as failure:

@@ -32,6 +32,11 @@ async def publish(order: Order) -> Reply:
     return {**await publish_as_ordered(order, emit, hub.settle), "id": last}
 
 
+async def lagging(order: Order) -> Reply:
+    """Reply how many readers have not got everything that was published."""
+    return {"readers": hub.client_count, "lagging": sum(client.lag > 0 for client in hub.clients())}
+
+
 async def events(request: Request) -> Response:
     """Stream the topics of the query, as its user."""
     topics = request.query_params.getlist("topic") or [TOPIC]
@@ -52,7 +57,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         "versions": versions("clarion", "starlette", "uvicorn", "uvloop", "httptools", "msgspec"),
     }
     async with hub:
-        orders = asyncio.create_task(serve_async({"publish": publish}, ready))
+        orders = asyncio.create_task(serve_async({"publish": publish, "lagging": lagging}, ready))
         yield
         orders.cancel()
 

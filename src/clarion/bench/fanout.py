@@ -61,13 +61,9 @@ class Stream:
         self.next = 1
         opened = client.ask("open", count=readers, port=server.port, path=path)
         if opened["unanswered"] or opened["refused"]:
-            raise OrderFailed(
-                f"{opened['unanswered']} readers were not answered; refused: {opened['refused']}"
-            )
+            raise OrderFailed(f"{opened['unanswered']} readers were not answered; refused: {opened['refused']}")
 
-    def publish(
-        self, count: int, *, timeout: float = 120.0, pause: float = 0.0, **order: Any
-    ) -> tuple[Reply, Reply]:
+    def publish(self, count: int, *, timeout: float = 120.0, pause: float = 0.0, **order: Any) -> tuple[Reply, Reply]:
         """Publish `count` events as ordered; return what the publisher and what the client say when all is
         read."""
         first, self.next = self.next, self.next + count
@@ -75,18 +71,14 @@ class Stream:
         published = self.server.ask("publish", first=first, count=count, **order)
         return published, self.client.answer()
 
-    def fan_out(
-        self, mode: str, seconds: float, size: int = DEFAULT_SIZE, batch: int = BURST_EVENTS
-    ) -> FanOut:
+    def fan_out(self, mode: str, seconds: float, size: int = DEFAULT_SIZE, batch: int = BURST_EVENTS) -> FanOut:
         """Measure for about `seconds`."""
         warm_up = WARM_UP_EVENTS
         began = time.monotonic()
         order: dict[str, Any] = {"mode": mode, "size": size, "batch": batch, "pause": READING_PAUSE_SECONDS}
         self.publish(warm_up, **order)
         events = int(warm_up * seconds / (time.monotonic() - began))
-        events = min(
-            MOST_EVENTS, max(batch, events - events % batch) if mode == "burst" else max(warm_up, events)
-        )
+        events = min(MOST_EVENTS, max(batch, events - events % batch) if mode == "burst" else max(warm_up, events))
         server_cpu = self.server.cpu_seconds()
         published, collected = self.publish(events, **order)
         server_cpu = self.server.cpu_seconds() - server_cpu

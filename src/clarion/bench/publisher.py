@@ -13,13 +13,15 @@ async def rate(url: str, callers: int, seconds: float) -> Reply:
     """Let `callers` tasks publish one event after the other; return the rate, and how many positions were
     not new."""
     async with Hub(url) as hub:
+        data = event_data(1_000_000)
         deadline = time.monotonic() + seconds
         offsets: list[int] = []
 
         async def caller() -> None:
             while time.monotonic() < deadline:
                 for _ in range(20):
-                    receipt = await hub.publish("bench", event_data(len(offsets)))
+                    data["n"] = len(offsets)
+                    receipt = await hub.publish("bench", data)
                     offsets.append(receipt.position.offset)
                 # A memory journal answers at once; without this, one caller would never let another in.
                 await asyncio.sleep(0)
@@ -32,9 +34,7 @@ async def rate(url: str, callers: int, seconds: float) -> Reply:
 
 def faults(offsets: list[int]) -> int:
     """Return how many positions are missing or doubled: all are to be different, and without a hole."""
-    return (
-        len(offsets) - len(set(offsets)) + (max(offsets) - min(offsets) + 1 - len(offsets) if offsets else 0)
-    )
+    return len(offsets) - len(set(offsets)) + (max(offsets) - min(offsets) + 1 - len(offsets) if offsets else 0)
 
 
 def main() -> None:

@@ -42,9 +42,7 @@ async def publish_as_ordered(
     }
 
 
-async def _paced(
-    numbers: range, size: int, rate: float, emit: Callable[[int, int], Awaitable[object]]
-) -> None:
+async def _paced(numbers: range, size: int, rate: float, emit: Callable[[int, int], Awaitable[object]]) -> None:
     began = time.monotonic()
     for done, number in enumerate(numbers):
         await asyncio.sleep(due_in(began, done, rate))

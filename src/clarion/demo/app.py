@@ -16,10 +16,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 
-from clarion import ClarionError, Hub, Retention
+from clarion import ClarionError, Hub, JournalError, Retention
 from clarion.demo.bodies import Drop, JobOrder, Name, Note, Said, Tab, TextOrder, explain
 from clarion.demo.guard import Guard
 from clarion.demo.jobs import Jobs, Progress, TooManyJobs
@@ -39,7 +38,7 @@ HEARTBEAT_SECONDS = 10
 FEED_LINES = 500  # kept; more would only make a new tab slow
 HELD_TABS = 1000  # held back at one time; each costs a sleeping coroutine
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 STATIC = Path(__file__).parent / "static"
 
 _log = logging.getLogger("clarion.demo")
@@ -96,7 +95,10 @@ class Demo:
                 meter = await asyncio.to_thread(Meter)
             else:
                 sample = await asyncio.to_thread(meter.read)
-                await self.hub.publish("machine", sample, event="machine", ttl=SAMPLE_TTL_SECONDS)
+                try:
+                    await self.hub.publish("machine", sample, event="machine", ttl=SAMPLE_TTL_SECONDS)
+                except JournalError as error:  # a full disk, say; the next second may be better
+                    _log.warning("a sample was not published: %s", error)
 
     def _tell_progress(self, step: Progress) -> None:
         # A job works on a thread of its own, so it publishes through the hub's synchronous side.
@@ -117,9 +119,7 @@ def create_app(journal: str = "memory://", *, hosts: Sequence[str] = LOCAL_HOSTS
             yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    # Another site may point its own name at this machine to become "same-origin": refuse the name.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, hosts=frozenset(hosts))
     _add_routes(app, demo)
     _add_answers(app)
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
 import os
 import socket
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import uvicorn
 
+from clarion import Hub
 from clarion.demo.app import LOCAL_HOSTS, create_app
+from clarion.errors import ClarionError
 
 PORTS_TRIED = 20  # after the one asked for
 DRAIN_SECONDS = 5  # the hub says goodbye in well under one; this bounds a request that hangs
@@ -35,11 +38,16 @@ def serve(argv: Sequence[str]) -> int:
     journal = options.journal or default_journal(port)
     everywhere = _is_every_address(options.host)
     shown_host = "localhost" if everywhere else f"[{options.host}]" if ":" in options.host else options.host
-    hosts = ("*",) if everywhere else (*LOCAL_HOSTS, shown_host)
+    try:
+        asyncio.run(_try(journal))
+    except (ValueError, ClarionError) as error:
+        sys.stderr.write(f"Cannot use the journal {journal}: {error}\n")
+        listener.close()
+        return 1
     _say(f"Journal: {journal}")
     _say(f"Clarion demo: http://{shown_host}:{port}/  (Ctrl-C stops it)")
     config = uvicorn.Config(
-        create_app(journal, hosts=hosts),
+        create_app(journal, hosts=("*",) if everywhere else (*LOCAL_HOSTS, options.host.lower())),
         http="clarion.uvicorn:Protocol",
         log_level="warning",
         timeout_graceful_shutdown=DRAIN_SECONDS,
@@ -85,6 +93,12 @@ def default_journal(port: int) -> str:
     return f"sqlite:///{folder / f'demo-{port}.db'}"
 
 
+async def _try(journal: str) -> None:
+    """Open and close the journal, so that what is wrong with it is one line and not a server's traceback."""
+    async with Hub(journal):
+        pass
+
+
 def _is_every_address(host: str) -> bool:
     try:
         return ip_address(host).is_unspecified
@@ -106,7 +120,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)

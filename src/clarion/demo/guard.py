@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,10 +22,11 @@ POLICY = {
 
 
 class Guard:
-    """Pure ASGI, so streams pass through untouched."""
+    """Pure ASGI, so streams pass through untouched. ``hosts`` are the names to answer to; ``*`` is any."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
         self._app = app
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,12 +38,27 @@ class Guard:
                 MutableHeaders(scope=message).update(POLICY)
             await send(message)
 
-        refusal = refuse(scope["method"], Headers(scope=scope))
+        headers = Headers(scope=scope)
+        refusal = refuse_host(headers.get("host", ""), self._hosts) or refuse(scope["method"], headers)
         if refusal is None:
             await self._app(scope, receive, send_guarded)
         else:
             status, text = refusal
             await JSONResponse({"error": text}, status)(scope, receive, send_guarded)
+
+
+def refuse_host(host: str, allowed: Collection[str]) -> tuple[int, str] | None:
+    """As `refuse`, by the Host header.
+
+    Another site may point a name of its own at this machine to become "same-origin" with it (DNS rebinding).
+    """
+    if "*" in allowed:
+        return None
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:
+        name = None
+    return None if name in allowed else (400, "This server does not answer to that name.")
 
 
 def refuse(method: str, headers: Headers) -> tuple[int, str] | None:

@@ -50,9 +50,7 @@ def _chain() -> tuple[list[str], dict[str, list[str]]]:
     """The words that begin a sentence, and for each other word those that followed it somewhere."""
     follow: defaultdict[str, list[str]] = defaultdict(list)
     starts: list[str] = []
-    for sentence in (
-        (files("clarion.demo") / "corpus.txt").read_text("utf-8").replace(". ", ".\n").splitlines()
-    ):
+    for sentence in (files("clarion.demo") / "corpus.txt").read_text("utf-8").replace(". ", ".\n").splitlines():
         prose = sentence.split()
         starts.append(prose[0])
         for word, after in pairwise(prose):

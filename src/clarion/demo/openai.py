@@ -68,9 +68,7 @@ class OpenAISource:
             ):
                 if response.status_code != 200:
                     _log.warning("the text service answered with status %d", response.status_code)
-                    raise SourceFailed(
-                        _SENTENCES.get(response.status_code, "The text service has a problem.")
-                    )
+                    raise SourceFailed(_SENTENCES.get(response.status_code, "The text service has a problem."))
                 async for chunk in response.aiter_bytes():
                     for message in parser.feed(chunk):
                         if message.data == "[DONE]":

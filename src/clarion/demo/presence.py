@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from dataclasses import dataclass
 
-from clarion import Client, Hub
+from clarion import Client, Hub, JournalError
 
 NAMES_SHOWN = 100  # a list longer than that is not read
 SETTLE_SECONDS = 0.1  # a reload is a disconnect and a connect; a restart is everybody at once
+
+_log = logging.getLogger("clarion.demo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,10 @@ class Presence:
             await asyncio.sleep(SETTLE_SECONDS)
             self._changed.clear()
             # Only who is here now cares, so nothing of this is kept.
-            await self._hub.publish("people", self.people(), event="people", ephemeral=True)
+            try:
+                await self._hub.publish("people", self.people(), event="people", ephemeral=True)
+            except JournalError as error:
+                _log.warning("who is here was not published: %s", error)
 
     def people(self) -> People:
         """Who is here now."""

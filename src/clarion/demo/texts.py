@@ -105,7 +105,10 @@ class Texts:
         except Exception:
             _log.exception("a text broke off")
             status, reason = "failed", "Something went wrong here; the server's log has the details."
-        await self._tell(Piece(text_id, seq + 1, "", status, reason=reason))
+        try:
+            await self._tell(Piece(text_id, seq + 1, "", status, reason=reason))
+        except Exception:  # nobody awaits this task, so tell the log
+            _log.exception("the end of a text was not published")
 
 
 async def coalesce(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:

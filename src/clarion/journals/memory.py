@@ -27,6 +27,7 @@ from clarion.wire import event_frame
 FOLLOWER_ENTRIES = 100_000  # not read yet by a follower that is slower than publishers; then it is overrun
 PUBLISHERS_WAIT_ENTRIES = 4 * FOLLOW_BATCH_ENTRIES  # from there on, publishers wait for the follower
 RULE_AGE_CHECK_MS = 1_000  # between two looks at all topics with a rule of their own
+TRIM_STEP_ENTRIES = 64  # appends between two looks at the bounds; readers see exact bounds all the same
 SWEEP_ENTRIES = 1024  # dead and ephemeral entries in the order before they are swept out of it
 
 _offset = attrgetter("offset")
@@ -57,6 +58,7 @@ class MemoryJournal:
         self._topics: dict[str, _Topic] = {}  # the entries that are kept, without ephemeral ones
         self._ruled: dict[_Topic, None] = {}
         self._ages_due_ms = 0
+        self._untrimmed = 0
         self._count = 0
         self._bytes = 0
         self._incomplete_through = 0  # the newest offset that `_order` may lack
@@ -94,7 +96,9 @@ class MemoryJournal:
                 self._keys[draft.topic, draft.key] = offset
                 self._key_ages.append((draft.created_ms, (draft.topic, draft.key)))
             appended.append(Appended(offset, False))
-        self._trim()
+        self._untrimmed += len(entries)
+        if self._untrimmed >= TRIM_STEP_ENTRIES or _over(self._rules.hub.max_bytes, self._bytes):
+            self._trim()
         for follower in list(self._followers):
             follower.extend(entries)
             # Publishers that never wait would leave the follower no turn.
@@ -217,6 +221,7 @@ class MemoryJournal:
     def _trim(self) -> None:
         """Take away what goes over the journal's bounds. Costs a few comparisons where nothing does."""
         now_ms = self._now_ms()
+        self._untrimmed = 0
         bound = self._rules.hub
         oldest_ms = _oldest_ms(bound, now_ms)
         while len(self._order) and (

@@ -47,7 +47,7 @@ CREATE TABLE entries (
 );
 CREATE INDEX entries_by_topic ON entries (topic, ephemeral) WHERE ephemeral = 0;
 CREATE INDEX entries_by_expiry ON entries (expires_ms) WHERE expires_ms IS NOT NULL;
-CREATE INDEX ephemeral_by_age ON entries (created_ms) WHERE ephemeral = 1;
+CREATE INDEX ephemeral_entries ON entries (ephemeral) WHERE ephemeral = 1;
 CREATE TABLE trimmed (
     topic TEXT NOT NULL,
     offset INTEGER NOT NULL,

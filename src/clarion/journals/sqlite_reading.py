@@ -39,9 +39,7 @@ _OF_TOPIC_NEWEST_FIRST = (
 )
 _BY_OFFSETS = f"SELECT {_COLUMNS} FROM entries WHERE offset IN ({','.join('?' * _LOOKUP)}) AND {_LIVING} ORDER BY offset"
 _ALL_AFTER = f"SELECT {_COLUMNS} FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING} ORDER BY offset"
-_SPAN_AFTER = (
-    f"SELECT {_COLUMNS} FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING} AND (%s) ORDER BY offset"
-)
+_TOPICS_AFTER = f"SELECT offset, topic FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING}"
 _EVERYTHING_AFTER = f"SELECT {_COLUMNS} FROM entries WHERE offset > ? ORDER BY offset LIMIT {FOLLOW_BATCH_ENTRIES}"
 _EVERYTHING_NEWEST_FIRST = f"SELECT {_COLUMNS} FROM entries ORDER BY offset DESC"
 
@@ -170,7 +168,7 @@ def _rows_after(
         return iter(connection.execute(_ALL_AFTER, (after, now_ms)))
     names = expanded(connection, topics)
     if names is None:
-        return _rows_of_wide_patterns(connection, after, topics, now_ms)
+        return _rows_at(connection, _offsets_of_wide_patterns(connection, after, topics, now_ms), now_ms)
     step = _first_step(names)
     offsets = merge(*(_offsets_after(connection, name, after, step) for name in names))
     return _rows_at(connection, offsets, now_ms)
@@ -216,13 +214,13 @@ def _rows_at(connection: sqlite3.Connection, offsets: Iterator[int], now_ms: int
         yield from connection.execute(_BY_OFFSETS, (*some, now_ms))
 
 
-def _rows_of_wide_patterns(
+def _offsets_of_wide_patterns(
     connection: sqlite3.Connection, after: int, topics: TopicSet, now_ms: int
-) -> Iterator[Row]:
+) -> Iterator[int]:
     wanted = remembered(topics)
-    for row in connection.execute(*_wide_query(after, topics, now_ms)):
-        if wanted(row[1]):
-            yield row
+    for offset, topic in connection.execute(*_wide_query(after, topics, now_ms)):
+        if wanted(topic):
+            yield offset
 
 
 def _wide_query(after: int, topics: TopicSet, now_ms: int) -> tuple[str, list[int | str | bytes]]:
@@ -237,11 +235,11 @@ def _wide_query(after: int, topics: TopicSet, now_ms: int) -> tuple[str, list[in
             terms.append("topic > ? AND topic < ?")
             values.extend(span)
     if len(names) + len(values) > MAX_EXPANDED_TOPICS:
-        return _ALL_AFTER, [after, now_ms]  # more variables than any SQLite may be built for
+        return f"{_TOPICS_AFTER} ORDER BY offset", [after, now_ms]  # or more variables than SQLite may be built for
     if names:
         terms.append(f"topic IN ({','.join('?' * len(names))})")
         values.extend(names)
-    return _SPAN_AFTER % " OR ".join(terms), values
+    return f"{_TOPICS_AFTER} AND ({' OR '.join(terms)}) ORDER BY offset", values
 
 
 def remembered(topics: TopicSet) -> Callable[[str], bool]:

@@ -9,6 +9,7 @@ a round over all topics; in between it may be overshot by that share and by what
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -60,6 +61,7 @@ class Retaining:
         self._grown: dict[str, tuple[int, int]] = {}  # entries and bytes of ruled topics since they were looked at
         self._due: dict[str, Retention] = {}
         self._round: Iterator[str] | None = None
+        self._marks: deque[tuple[int, int]] = deque()  # when which offset was the newest
         self._tidy_due_ms = 0
         self._round_due_ms = 0
         store.refresh()
@@ -184,23 +186,32 @@ class Retaining:
             with self._store.transaction(durable=False):
                 last = self._last_by_age(_ALL, (), max_age_seconds, now_ms)
                 more = self._take_away(_ALL, (), last, now_ms)
-        gone_ms = now_ms - EPHEMERAL_SECONDS * 1000
-        more |= self._delete("entries", "offset", "ephemeral = 1 AND created_ms <= ? ORDER BY created_ms", gone_ms)
+        over = self._ephemeral_through(now_ms)
+        more |= self._delete("entries", "offset", "ephemeral = 1 AND offset <= ? ORDER BY offset", over)
         more |= self._delete("entries", "offset", "expires_ms <= ? ORDER BY expires_ms", now_ms)
         forgotten_ms = now_ms - KEY_WINDOW_SECONDS * 1000
         more |= self._delete("keys", "topic, key", "created_ms <= ? ORDER BY created_ms", forgotten_ms)
         return more
 
-    def _delete(self, table: str, columns: str, which: str, time_ms: int) -> bool:
+    def _ephemeral_through(self, now_ms: int) -> int:
+        """The newest offset that was there `EPHEMERAL_SECONDS` ago: by this clock, whatever the publishers' say."""
+        if not self._marks or self._marks[-1][1] != self._store.newest:
+            self._marks.append((now_ms, self._store.newest))
+        while len(self._marks) > 1 and self._marks[1][0] <= now_ms - EPHEMERAL_SECONDS * 1000:
+            self._marks.popleft()
+        seen_ms, offset = self._marks[0]
+        return offset if seen_ms <= now_ms - EPHEMERAL_SECONDS * 1000 else 0
+
+    def _delete(self, table: str, columns: str, which: str, until: int) -> bool:
         """Delete what is not counted as missed. Whether something was."""
-        if self._connection.execute(f"SELECT 1 FROM {table} WHERE {which} LIMIT 1", (time_ms,)).fetchone() is None:
+        if self._connection.execute(f"SELECT 1 FROM {table} WHERE {which} LIMIT 1", (until,)).fetchone() is None:
             return False
         those = f"({columns}) IN (SELECT {columns} FROM {table} WHERE {which} LIMIT {STEP_ENTRIES})"
         with self._store.transaction(durable=False):
             if table == "entries":
-                count, size, _ = self._connection.execute(f"{_COUNT}entries WHERE ephemeral = 0 AND {those}", (time_ms,)).fetchone()
+                count, size, _ = self._connection.execute(f"{_COUNT}entries WHERE ephemeral = 0 AND {those}", (until,)).fetchone()
                 self._connection.execute(_SHRUNK, (count, size, 0, 0))
-            self._connection.execute(f"DELETE FROM {table} WHERE {those}", (time_ms,))
+            self._connection.execute(f"DELETE FROM {table} WHERE {those}", (until,))
             self._store.refresh()
         return True
 

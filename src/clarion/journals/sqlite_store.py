@@ -18,6 +18,7 @@ Row = tuple[int, str, int, int | None, bool, bytes]  # the columns of `entries`,
 _INSERT = "INSERT INTO entries (offset, topic, created_ms, expires_ms, ephemeral, frame) VALUES (?, ?, ?, ?, ?, ?)"
 _REMEMBER_KEY = "INSERT OR REPLACE INTO keys (topic, key, offset, created_ms) VALUES (?, ?, ?, ?)"
 _FIND_KEY = "SELECT offset FROM keys WHERE topic = ? AND key = ? AND created_ms > ?"
+_HELD = "SELECT newest, kept_entries, kept_bytes FROM meta"
 _GROWN = "UPDATE meta SET newest = ?, kept_entries = kept_entries + ?, kept_bytes = kept_bytes + ?"
 
 # What SQLite's binding says of values that no valid draft holds: the fault of one batch, not of the file.
@@ -46,12 +47,14 @@ class Group(NamedTuple):
 class Store:
     """The writer of an open `JournalFile`. Not for use by two threads at once; other processes may write as well.
 
-    kept_entries, kept_bytes: what the file holds (ephemeral entries do not count), as of the last commit made here.
+    newest: the newest offset given. kept_entries, kept_bytes: what the file holds, ephemeral entries left out. All
+    three as of the last `append` or `refresh`.
     """
 
     def __init__(self, file: JournalFile) -> None:
         self._file = file
         self.connection = file.connect()
+        self.newest = 0
         self.kept_entries = 0
         self.kept_bytes = 0
 
@@ -93,9 +96,7 @@ class Store:
 
     def refresh(self) -> None:
         """Look up what the file holds now; within a transaction, or as of any moment."""
-        self.kept_entries, self.kept_bytes = self.connection.execute(
-            "SELECT kept_entries, kept_bytes FROM meta"
-        ).fetchone()
+        self.newest, self.kept_entries, self.kept_bytes = self.connection.execute(_HELD).fetchone()
 
     def _append(self, batches: Sequence[Sequence[Draft]]) -> Group:
         with self.transaction():
@@ -106,6 +107,7 @@ class Store:
                 self.connection.execute(_GROWN, (work.newest, work.kept_entries, work.kept_bytes))
             if work.keys:
                 self.connection.executemany(_REMEMBER_KEY, work.keys)
+        self.newest = work.newest
         self.kept_entries = work.kept_entries_before + work.kept_entries
         self.kept_bytes = work.kept_bytes_before + work.kept_bytes
         return Group(outcomes, [entry_of(row) for row in work.rows])
@@ -118,9 +120,7 @@ class _Numbering:
         self._connection = connection
         self._epoch = epoch
         self._fresh: dict[tuple[str, str], int] = {}
-        self.newest, self.kept_entries_before, self.kept_bytes_before = connection.execute(
-            "SELECT newest, kept_entries, kept_bytes FROM meta"
-        ).fetchone()
+        self.newest, self.kept_entries_before, self.kept_bytes_before = connection.execute(_HELD).fetchone()
         self.rows: list[Row] = []
         self.keys: list[tuple[str, str, int, int]] = []
         self.kept_entries = 0

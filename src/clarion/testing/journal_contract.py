@@ -89,7 +89,7 @@ def contract(scenario: Scenario) -> Callable[[Any, Path], None]:
 
         asyncio.run(run())
 
-    del test.__wrapped__  # type: ignore[attr-defined]  # pytest reads the arguments of what is wrapped
+    del test.__wrapped__  # pytest would ask for the arguments of what is wrapped
     return test
 
 

@@ -96,7 +96,7 @@ export class Stream extends EventTarget {
       this.counts.gaps += 1;
       this.#log(`Gap told: ${data.reason}${data.missed === null ? "" : `, ${data.missed} missed`}`);
     } else if (type === "bye") {
-      this.#log(`Server said goodbye: ${data.reason}`);
+      this.#log(`Server said goodbye: ${data.detail ?? data.reason}`);
     }
   }
 
