@@ -67,7 +67,7 @@ class Delivery:
         self._ready: deque[SocketReader] = deque()
         self._wanting: deque[SocketReader] = deque()
         self._workers: set[asyncio.Task[None]] = set()
-        self._settling: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._settling: list[tuple[int, asyncio.Future[None]]] = []
         self._roomy = asyncio.Event()
         self._finishing: dict[Subscription, tuple[str, bytes]] = {}
         self._closed = False
@@ -77,7 +77,7 @@ class Delivery:
     def extend(self, entries: Sequence[Entry]) -> None:
         """The journal has more."""
         self.fanout.log.extend(entries)
-        self._observer.lag(len(entries))
+        self._observer.lag(self.fanout.log.count_after(self.fanout.planned))
         self.wake()
 
     async def room(self, max_entries: int) -> None:
@@ -234,12 +234,19 @@ class Delivery:
         if plan is not None:
             self._plan = None
             self._observer.latency(max(0.0, (self.wall_ms() - plan.entries[0].created_ms) / 1000))
+            self._observer.lag(self.fanout.log.count_after(self.fanout.planned))
             for entry in plan.control:
                 self._control(entry)
             self._roomy.set()
-        while self._settling and self._settling[0][0] <= self.fanout.planned:
-            _, settled = self._settling.popleft()
-            if not settled.done():
+        if self._settling:
+            self._settle()
+
+    def _settle(self) -> None:
+        waiting, self._settling = self._settling, []
+        for offset, settled in waiting:
+            if offset > self.fanout.planned:
+                self._settling.append((offset, settled))
+            elif not settled.done():
                 settled.set_result(None)
 
     def _begin_heartbeats(self) -> None:
