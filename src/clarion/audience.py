@@ -53,12 +53,13 @@ class Audiences:
         return len(self._all)
 
     def of(self, topics: TopicSet, lane: Lane) -> Audience:
-        """The audience for these topics and this lane; a new one is known to the index once it is joined."""
+        """The audience for these topics and this lane. A new one is in the index once somebody has joined it."""
         return self._all.get((topics, lane)) or Audience(topics, lane)
 
     def join(self, subscription: Subscription) -> None:
-        """Count a subscription in. Its audience must be the one that `of` gives now."""
+        """Count a subscription in. It gets the audience that is in the index by now, if there is one."""
         audience = subscription.audience
+        audience = subscription.audience = self._all.get((audience.topics, audience.lane)) or audience
         if not audience.size:
             self._all[audience.topics, audience.lane] = audience
             for topic in audience.topics.exact:

@@ -72,8 +72,6 @@ class LocalStream:
         reader = self._reader
         if not self._since.live:
             reader.cursor = (await self._engine.starts.find(reader, None, self._since)).cursor
-        # The index may have another audience for these topics by now.
-        reader.audience = self._engine.audiences.of(reader.audience.topics, self._engine.local)
         self._engine.join(reader)
         self._joined = True
 

@@ -64,7 +64,7 @@ class Pager:
         async with self._turns:
             page = await self._read(*key)
         size = sum(len(entry.frame) for entry in page.entries) + PAGE_OVERHEAD_BYTES
-        if len(page.entries) > 0:
+        if page.entries and all(entry.expires_ms is None for entry in page.entries):
             self._cache[key] = (page, size)
             self._cache_bytes += size
             while self._cache_bytes > CACHE_BYTES:

@@ -111,9 +111,11 @@ class StreamResponse(Response):
 
     def _refusal(self, scope: Scope, presented: str | None) -> Response | None:
         engine = self._engine
-        if engine is None or engine.draining:
-            if engine is not None:
-                engine.observer.refused("draining")
+        if engine is None:
+            logger.error("a stream is refused, the hub is not open: give the app `lifespan=hub.lifespan`")
+            return refuse(503, "not open for streams now", RETRY_AFTER_SECONDS)
+        if engine.draining:
+            engine.observer.refused("draining")
             return refuse(503, "not open for streams now", RETRY_AFTER_SECONDS)
         if presented and (ours := parse(presented)) is not None and ours.done:
             return Response(status_code=204)

@@ -67,6 +67,7 @@ class Server:
     ) -> None:
         self.port = free_port()
         self.uds = uds
+        self.readers: list[Reader] = []  # all that came here; closed with it
         self._diary = folder / "diary"
         self._stderr = folder / "stderr"
         self._base = f"{scheme}://127.0.0.1:{self.port}"
@@ -159,6 +160,8 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._http.close()
+        for reader in self.readers:
+            reader.close()
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -197,6 +200,7 @@ class Reader:
         self.sock: socket.socket = socket.socket(family, socket.SOCK_STREAM)
         if buffer_bytes is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        server.readers.append(self)
         self.sock.settimeout(SECONDS)
         self.sock.connect(("127.0.0.1", server.port) if server.uds is None else str(server.uds))
         if tls:

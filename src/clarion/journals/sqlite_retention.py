@@ -98,10 +98,11 @@ class Retaining:
                 self._due[topic] = rule
             return True
         if now_ms >= self._tidy_due_ms or now_ms < self._tidy_due_ms - TIDY_MS:
-            more = self._tidy(now_ms)
-            if not more:
-                self._tidy_due_ms = now_ms + TIDY_MS
-            return more
+            if self._tidy(now_ms):
+                return True
+            self._tidy_due_ms = now_ms + TIDY_MS
+            if idle and self._is_over(0):
+                return True
         return self._go_round(now_ms)
 
     def _is_over(self, slack: int) -> bool:
@@ -226,7 +227,7 @@ class Retaining:
             if topic is None:
                 self._round = None
                 self._round_due_ms = now_ms + ROUND_MS
-                return False
+                return bool(self._due)
             rule = self._rules.rule_for(topic)
             if rule is not None and self._last_of_topic(topic, rule, now_ms):
                 self._due[topic] = rule

@@ -72,7 +72,7 @@ export function line(user, text, at, className = "") {
   initial.setAttribute("aria-hidden", "true");
   const when = make("time", "", clock(at));
   when.dateTime = new Date(at).toISOString();
-  return make("li", className, initial, make("p", "who", make("b", "", user), " ", when), (() => { const p = make("p", "what"); p.innerHTML = text; return p; })());
+  return make("li", className, initial, make("p", "who", make("b", "", user), " ", when), make("p", "what", text));
 }
 
 /** Append to a scrolling list, keep at most `limit`, and stay at the end if the reader was there. */

@@ -1,0 +1,174 @@
+"""The model: a plain list of what was published, and what a reader may and must make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from clarion import json
+from clarion.event import Entry
+from clarion.parser import Message, Parser
+from clarion.position import parse
+from clarion.topics import TopicSet
+
+
+@dataclass
+class Truth:
+    """Everything that was ever published, in the journal's order, and what retention took away of it.
+
+    taken: offsets that are gone; the value says whether they still counted then (their ttl had not passed).
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    taken: dict[int, bool] = field(default_factory=dict)
+
+    @property
+    def newest(self) -> int:
+        return self.entries[-1].offset if self.entries else 0
+
+    def between(self, after: int, through: int, topics: TopicSet) -> list[Entry]:
+        # Offsets of the journals under test are without holes, so a slice will do.
+        return [entry for entry in self.entries[after:through] if topics.matches(entry.topic)]
+
+
+class ChunkDecoder:
+    """Takes `transfer-encoding: chunked` off, and holds that it is right (RFC 9112 section 7.1)."""
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self.ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        self._pending += data
+        body = b""
+        while True:
+            head, found, rest = self._pending.partition(b"\r\n")
+            if not found:
+                return body
+            assert not self.ended, "bytes after the last chunk"
+            size = int(head, 16)
+            if len(rest) < size + 2:
+                return body
+            assert rest[size : size + 2] == b"\r\n", "a chunk without its end"
+            self.ended = size == 0
+            body += rest[:size]
+            self._pending = rest[size + 2 :]
+
+
+class Ledger:
+    """One connection's stream, read and held against the truth as it comes.
+
+    position: what the stream has said that its reader has; everything up to there is accounted for.
+    """
+
+    def __init__(
+        self, truth: Truth, topics: TopicSet, presented: str, *, began_ms: int, ephemeral_after: int = 0
+    ) -> None:
+        self.truth = truth
+        self.topics = topics
+        self.presented = presented
+        self.began_ms = began_ms
+        self.ephemeral_after = ephemeral_after
+        self.parser = Parser(last_event_id=presented)
+        self.position: int | None = None
+        self.mode = ""
+        self.received: list[int] = []
+        self.gaps: list[int | None] = []
+        self.bye: str | None = None
+
+    @property
+    def last_event_id(self) -> str:
+        return self.parser.last_event_id
+
+    def feed(self, body: bytes, now_ms: int) -> None:
+        for message in self.parser.feed(body):
+            assert self.bye is None, f"{message} after bye"
+            if message.type == "bye":
+                self._bye(message)
+                continue
+            presented = parse(message.last_event_id)
+            assert presented is not None, message
+            offset = presented.position.offset
+            if self.position is None:
+                self._connected(message, offset)
+            elif message.type == "gap":
+                self._gap(message, offset)
+            elif message.type == "heartbeat":
+                self._reached(offset, now_ms, message)
+            else:
+                self._event(message, offset, now_ms)
+            self.position = offset
+
+    def missing(self, through: int, now_ms: int) -> list[Entry]:
+        """What must have come by now, and did not."""
+        assert self.position is not None, "not even `connected` came"
+        return self._required(self.truth.between(self.position, through, self.topics), now_ms)
+
+    def _connected(self, message: Message, offset: int) -> None:
+        assert message.type == "connected", f"{message} is not what a stream begins with"
+        said = json.decode(message.data)
+        self.mode = said["mode"]
+        if self.mode == "resumed":
+            assert message.last_event_id == self.presented
+        elif not self.presented:
+            assert self.mode == "live"
+        assert offset <= self.truth.newest
+
+    def _gap(self, message: Message, offset: int) -> None:
+        said = json.decode(message.data)
+        missed: int | None = said["missed"]
+        self.gaps.append(missed)
+        assert self.position is not None
+        assert offset >= self.position, f"{message} goes back from {self.position}"
+        if said["reason"] in ("unknown", "epoch"):
+            assert self.mode == "gap"
+            assert offset == self.position
+            assert missed is None
+            return
+        assert said["reason"] == "expired"
+        skipped = self.truth.between(self.position, offset, self.topics)
+        kept = [e for e in skipped if not e.ephemeral and e.expires_ms is None and e.offset not in self.truth.taken]
+        assert not kept, f"{message} covers {kept}, which the journal has"
+        gone = [entry for entry in skipped if self.truth.taken.get(entry.offset)]
+        if missed is not None:
+            assert missed > 0, f"{message} tells of nothing"
+            assert missed == len(gone), f"{message} after {self.position}, but {gone} are missing"
+
+    def _event(self, message: Message, offset: int, now_ms: int) -> None:
+        assert self.position is not None
+        assert offset > self.position, f"{message} again, or out of order: the reader has {self.position}"
+        entry = self.truth.entries[offset - 1]
+        assert entry.offset == offset
+        assert self.topics.matches(entry.topic), f"{message} is for somebody else"
+        assert Parser().feed(entry.frame) == [message], f"{message} is not what was published"
+        if entry.ephemeral:
+            assert offset > self.ephemeral_after, f"{message} was before this reader came"
+        if entry.expires_ms is not None and offset <= self.ephemeral_after:
+            assert entry.expires_ms > self.began_ms, f"{message} was over before this reader came"
+        self._reached(offset - 1, now_ms, message)
+        self.received.append(offset)
+
+    def _reached(self, offset: int, now_ms: int, message: Message) -> None:
+        assert self.position is not None
+        assert offset >= self.position, f"{message} goes back from {self.position}"
+        lost = self.missing(offset, now_ms)
+        assert not lost, f"{message} jumps from {self.position} over {lost}"
+
+    def _bye(self, message: Message) -> None:
+        self.bye = json.decode(message.data)["reason"]
+        if self.bye == "done":
+            assert message.last_event_id.endswith(".done")
+        else:
+            presented = parse(message.last_event_id)
+            assert presented is None or presented.position.offset == self.position
+
+    def _required(self, entries: Iterable[Entry], now_ms: int) -> list[Entry]:
+        return [
+            entry
+            for entry in entries
+            if not entry.ephemeral and (entry.expires_ms is None or entry.expires_ms > now_ms)
+        ]
+
+
+def offsets(entries: Sequence[Entry]) -> list[int]:
+    return [entry.offset for entry in entries]
