@@ -12,9 +12,9 @@ from clarion.bench.percentiles import percentile
 from clarion.bench.processes import Child, Server, load_client
 
 READERS: Final = 15_000
-EVENTS: Final = 30
+EVENTS: Final = 40
 EVENTS_APART_SECONDS: Final = 0.25
-PINGS_PER_SECOND: Final = 400
+PINGS_PER_SECOND: Final = 200
 IDLE_SECONDS: Final = 8.0
 CEILING_MS: Final = 10.0
 

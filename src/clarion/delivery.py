@@ -37,7 +37,8 @@ class Delivery:
     """Everything that happens to events between the log and the sinks.
 
     ended: called with each reader that is gone, once. control: called with entries that hubs say to each other, after
-    everything before them has been offered to the live readers.
+    everything before them has been offered to the live readers. exhausted: called with a reader that has been sent as
+    many bytes as it may be sent on one connection.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Delivery:
         observer: Observer,
         ended: Callable[[Subscription], None],
         control: Callable[[Entry], None],
+        exhausted: Callable[[Subscription], None],
     ) -> None:
         self.fanout = fanout
         self.epoch = epoch
@@ -58,6 +60,7 @@ class Delivery:
         self._observer = observer
         self._ended = ended
         self._control = control
+        self.exhausted = exhausted
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._plan: Plan | None = None

@@ -31,6 +31,7 @@ from clarion.subscription import (
     DONE,
     DRAIN,
     KICKED,
+    LIMIT,
     STALLED,
     State,
     Subscription,
@@ -87,6 +88,7 @@ class Engine:
             observer=self.observer,
             ended=self._ended,
             control=self._control,
+            exhausted=lambda reader: self.bye(reader, LIMIT),
         )
         self.starts = Starts(self.journal, self.log, self.pager, self._max_replay_events)
         self.timers = Timers(

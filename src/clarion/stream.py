@@ -27,6 +27,9 @@ from clarion.topics import TopicSet
 
 LAST_EVENT_ID: Final = b"last-event-id"
 LAST_EVENT_ID_QUERIES: Final = ("last_event_id", "lastEventId", "Last-Event-ID")
+# Servers of HTTP/2 take what they are given also for a stream whose window is shut, and keep it. So such a stream is
+# ended after so much, with `bye` "limit"; a healthy client resumes, a stuck one costs this and no more.
+MULTIPLEXED_BYTES: Final = 16 * 1024 * 1024
 MAX_QUERY_FIELDS: Final = 1_000  # more are not looked at
 HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -233,6 +236,8 @@ class _Opening:
     def _asgi_reader(self) -> AsgiReader:
         audience = self._engine.audiences.of(self._request.topics, self._engine.asgi)
         reader = AsgiReader(self._client_id, self._request.user, audience, 0, 0)
+        if self._scope["http_version"][:1] in ("2", "3"):
+            reader.budget_bytes = MULTIPLEXED_BYTES
         self._describe(reader)
         return reader
 

@@ -75,6 +75,7 @@ class Ledger:
         self.received: list[int] = []
         self.gaps: list[int | None] = []
         self.bye: str | None = None
+        self.done_at = 0  # what must have come before a bye that says `done`
 
     @property
     def last_event_id(self) -> str:
@@ -84,7 +85,7 @@ class Ledger:
         for message in self.parser.feed(body):
             assert self.bye is None, f"{message} after bye"
             if message.type == "bye":
-                self._bye(message)
+                self._bye(message, now_ms)
                 continue
             presented = parse(message.last_event_id)
             assert presented is not None, message
@@ -154,10 +155,11 @@ class Ledger:
         lost = self.missing(offset, now_ms)
         assert not lost, f"{message} jumps from {self.position} over {lost}"
 
-    def _bye(self, message: Message) -> None:
+    def _bye(self, message: Message, now_ms: int) -> None:
         self.bye = json.decode(message.data)["reason"]
         if self.bye == "done":
             assert message.last_event_id.endswith(".done")
+            assert not self.missing(self.done_at, now_ms), "done, but not with everything said before"
         else:
             presented = parse(message.last_event_id)
             assert presented is None or presented.position.offset == self.position

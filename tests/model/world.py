@@ -400,6 +400,8 @@ class World:
         except asyncio.CancelledError:
             if reader.reason not in (STALLED, DISCONNECTED):
                 raise
+        finally:
+            client.closed = True
 
     def read(self, person: Person, size: int = 1 << 30) -> None:
         """Have somebody read so many of the bytes that have arrived; the kernel tells the sink of the room."""
@@ -438,9 +440,13 @@ class World:
             for person in unread:
                 self.read(person)
         for person in self.people.values():
-            if (client := person.client) is None or client.ledger.bye is not None:
+            if (client := person.client) is None:
                 continue
             assert client.reader is not None
+            if client.reader.state is State.CLOSED:
+                assert client.closed, "a stream is over, and its connection is not"
+                person.client = None
+                continue
             assert client.reader.state is State.LIVE, f"{person.name} is {client.reader.state} at rest"
             lost = client.ledger.missing(self.truth.newest, self.clock.wall_ms())
             assert not lost, f"{person.name} has {client.ledger.position}, and never got {lost}"

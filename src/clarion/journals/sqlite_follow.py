@@ -6,7 +6,6 @@ SQLite tells nobody that another process has committed, but `PRAGMA data_version
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
@@ -150,7 +149,7 @@ class Watcher:
             try:
                 if self._feeds and (self._has_changed() or hurried):
                     self._fill(now)
-            except sqlite3.Error as error:
+            except Exception as error:  # whatever it is, followers must not wait for ever; they may come again
                 self.fail(self._file.told(error, "follow"))
         self._connection.close()
 

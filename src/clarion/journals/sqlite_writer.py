@@ -101,9 +101,9 @@ class Writer:
         try:
             group = self._store.append([call.drafts for call in calls])
         except JournalError as error:
-            group = Group([error] * len(calls), [])
+            group = Group([type(error)(str(error)) for _ in calls], [])  # an error each: tracebacks grow on it
         except Exception as error:  # whatever it is, those who wait get an answer and the next can try
-            group = Group([JournalUnavailable(f"the journal's writer failed: {error!r}")] * len(calls), [])
+            group = Group([JournalUnavailable(f"the journal's writer failed: {error!r}") for _ in calls], [])
         self._in_loop(_answer, calls, group.outcomes)
         if group.entries:
             self._on_commit(group.entries)

@@ -30,6 +30,7 @@ class Pump(Protocol):
     def now_ms(self) -> int: ...
     def wall_ms(self) -> int: ...
     def delivered(self, readers: int, events: int, size: int) -> None: ...
+    def exhausted(self, reader: Subscription) -> None: ...
     def caught_up(self, reader: Subscription) -> None: ...
     async def read_page(self, reader: Subscription) -> Block: ...
 
@@ -37,13 +38,15 @@ class Pump(Protocol):
 class AsgiReader(Subscription):
     """A reader whose coroutine writes for it.
 
+    budget_bytes: what it may still be sent before it has to come back; None for no bound.
     handed: the block that a pass gave it. bye: its last frame, once it is closed. task: its coroutine.
     """
 
-    __slots__ = ("bye", "handed", "task", "waiter")
+    __slots__ = ("budget_bytes", "bye", "handed", "task", "waiter")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.budget_bytes: int | None = None
         self.handed: Block | None = None
         self.bye: bytes | None = None
         self.waiter: asyncio.Future[None] | None = None
@@ -105,6 +108,10 @@ class AsgiLane:
                 reader.written_ms = self._pump.now_ms()
                 self._pump.delivered(1, block.events, len(block.data))
             reader.cursor = block.through
+            if reader.budget_bytes is not None:
+                reader.budget_bytes -= len(block.data)
+                if reader.budget_bytes <= 0:
+                    self._pump.exhausted(reader)
 
     def look(self, reader: AsgiReader) -> Block | Awaitable[Block | None]:
         """The next block, or what to wait for; after None the caller has to look at the reader's state and ask again.

@@ -1,0 +1,160 @@
+"""Any interleaving of everything that can happen, held against a plain list (see `tests.model.ledger`).
+
+Each reader gets every event of its topics once, in order, or a gap that covers exactly what is missing, over any
+number of reconnects with the id that it has really read.
+"""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from clarion.log import Log
+from clarion.retention import LIVE, Since
+from clarion.subscription import DONE, DRAIN
+from tests.model.world import Person, World
+
+NAMES = ("one", "some", "user", "everything", "two")
+TOPICS = st.sampled_from(("a/1", "a/2", "b", "@all", "@user/x", "@user/y"))
+SINCE = st.sampled_from((LIVE, LIVE, Since(earliest=True), Since(last=2), Since(after_ms=0)))
+STRANGE_IDS = ("", "aaaa-3", "nonsense", "\x00", "aaaa-99999999999999999999", "0")
+names = st.sampled_from(NAMES)
+
+
+class Readers(RuleBasedStateMachine):
+    world: World
+
+    @initialize(
+        window=st.sampled_from((1, 3, 8, 1000)),
+        window_bytes=st.sampled_from((400, 1 << 20)),
+        skeleton=st.sampled_from((2, 10_000)),
+    )
+    def begin(self, window: int, window_bytes: int, skeleton: int) -> None:
+        log = Log(max_entries=window, max_bytes=window_bytes)
+        self.world = World(log=log, skeleton=skeleton, heartbeat_ms=1_000)
+        self.world.person("one", "a/1")
+        self.world.person("some", "a/*")
+        self.world.person("user", "b", user="x")
+        self.world.person("everything", "**", user="x")
+        self.world.person("two", "a/1", "b", user="y")
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            try:
+                self.world.settle()
+            finally:
+                self.world.close()
+
+    def someone(self, name: str) -> Person:
+        return self.world.people[name]
+
+    # What publishers do.
+
+    @rule(
+        topics=st.lists(TOPICS, min_size=1, max_size=4),
+        size=st.sampled_from((0, 10, 300, 6_000)),
+        ttl_ms=st.sampled_from((None, None, None, 500)),
+        ephemeral=st.sampled_from((False, False, False, True)),
+    )
+    def publish(self, topics: list[str], size: int, ttl_ms: int | None, ephemeral: bool) -> None:
+        self.world.publish(*topics, size=size, ttl_ms=ttl_ms, ephemeral=ephemeral)
+
+    @rule(name=names)
+    def publish_to_a_client(self, name: str) -> None:
+        client = self.someone(name).client
+        if client is not None and client.reader is not None:
+            self.world.publish("@client/" + client.reader.id)
+
+    # What the hub's inside does.
+
+    @rule(count=st.integers(1, 6))
+    def follow(self, count: int) -> None:
+        self.world.follow(count)
+
+    @rule(step=st.sampled_from((0.0, 0.0004, 0.002)))
+    def turn(self, step: float) -> None:
+        self.world.slice_step = step
+        self.world.turn()
+
+    @rule()
+    def run_until_idle(self) -> None:
+        self.world.slice_step = 0.0
+        self.world.idle()
+
+    @rule()
+    def overrun(self) -> None:
+        self.world.overrun()
+
+    @rule(keep=st.integers(1, 5))
+    def trim(self, keep: int) -> None:
+        self.world.trim(keep)
+
+    @rule(gated=st.booleans())
+    def gate_pages(self, gated: bool) -> None:
+        self.world.journal.gated = gated
+
+    @rule(count=st.integers(1, 3))
+    def let_pages_through(self, count: int) -> None:
+        self.world.journal.let_through(count)
+
+    @rule()
+    def fail_a_page(self) -> None:
+        # Who is just opening a stream would be refused instead; that is another test's.
+        if all(person.opening is None for person in self.world.people.values()):
+            self.world.journal.failing = 1
+            self.world.turn()
+            self.world.journal.failing = 0
+
+    @rule(ms=st.sampled_from((100, 600, 1_100)))
+    def time_goes_on(self, ms: int) -> None:
+        self.world.clock.advance(ms)
+
+    # What readers do.
+
+    @rule(
+        name=names,
+        lane=st.sampled_from(("socket", "socket", "asgi", "moved")),
+        capacity=st.sampled_from((60, 500, 5_000, 1 << 20)),
+        since=SINCE,
+    )
+    def connect(self, name: str, lane: str, capacity: int, since: Since) -> None:
+        person = self.someone(name)
+        if not person.is_here:
+            self.world.connect(person, lane=lane, capacity=capacity, since=since)
+
+    @rule(name=names, size=st.sampled_from((1, 50, 700, 10_000)))
+    def read(self, name: str, size: int) -> None:
+        self.world.read(self.someone(name), size)
+
+    @rule(name=names)
+    def disconnect(self, name: str) -> None:
+        self.world.disconnect(self.someone(name))
+
+    @precondition(lambda self: not self.world.journal.gated)
+    @rule(name=names, reason=st.sampled_from((DRAIN, DONE)))
+    def end(self, name: str, reason: str) -> None:
+        client = self.someone(name).client
+        if client is not None and client.reader is not None:
+            self.world.idle()
+            client.ledger.done_at = self.world.fanout.planned
+            self.world.engine.bye(client.reader, reason)
+
+    @rule(name=names, last_event_id=st.sampled_from(STRANGE_IDS))
+    def forget_the_id(self, name: str, last_event_id: str) -> None:
+        if not self.someone(name).is_here:
+            self.someone(name).last_event_id = last_event_id
+
+    @rule(name=names)
+    def come_back_from_long_ago(self, name: str) -> None:
+        person = self.someone(name)
+        if not person.is_here and person.last_event_id.startswith(self.world.journal.epoch):
+            person.last_event_id = f"{self.world.journal.epoch}-0"
+
+    @rule()
+    def settle(self) -> None:
+        self.world.settle()
+
+
+Readers.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestReaders = Readers.TestCase
