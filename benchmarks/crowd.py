@@ -85,7 +85,8 @@ class Reader:
                     break
                 take = DAWDLE_BYTES if manner == "dawdles" else READ_BYTES
                 try:
-                    run = await asyncio.wait_for(loop.sock_recv(connection, take), left)
+                    async with asyncio.timeout(left):
+                        run = await loop.sock_recv(connection, take)
                 except TimeoutError:
                     break
                 if not run:

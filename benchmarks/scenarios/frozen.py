@@ -41,6 +41,7 @@ def run(settings: Settings) -> Outcome:
                 "healthy p99 ms among frozen": median([one["p99_ms"] for one in among]),
                 "times": ratio,
                 "memory grew by MiB": grown,
+                "frozen and behind": min(one["lagging"] for one in among),
             }
         )
         if name == CLARION_SOCKET:
@@ -70,8 +71,7 @@ def load(settings: Settings, name: str, healthy: int, frozen: int, outcome: Outc
             _, collected = stream.publish(int(seconds * RATE), mode="paced", rate=RATE, size=EVENT_BYTES)
             lagging = server.ask("lagging")["lagging"]
     outcome.reconcile(contender.name, collected)
-    if frozen and not settings.quick and lagging < frozen:
-        outcome.faults.append(f"{contender.name}: only {lagging} of {frozen} frozen readers were ever behind")
+    collected["lagging"] = lagging
     collected["grown_mib"] = memory.grown / 2**20
     settings.say(f"frozen {contender.name}: {frozen} frozen, p99 {collected['p99_ms']:.1f} ms")
     return collected

@@ -27,7 +27,7 @@ def run(settings: Settings) -> Outcome:
     readers = settings.readers(READERS, outcome.notes)
     for name in settings.chosen(CLARION_SOCKET, CLARION_ASGI):
         contender = contenders.ALL[name]
-        with contender.start() as server, load_client() as client, probe(server) as pinger:
+        with contender.start() as server, load_client(niceness=15) as client, probe(server) as pinger:
             stream = Stream(server, client, readers, contender.path)
             time.sleep(1)
             idle = pings(pinger, 2.0 if settings.quick else IDLE_SECONDS)

@@ -33,8 +33,10 @@ def run(settings: Settings) -> Outcome:
             last_seen, _ = live.publish(1, mode="lockstep")
             live.publish(BEHIND, mode="burst")
             time.sleep(1)
+            cpu = server.cpu_seconds()
             with PeakMemory(server) as memory:
                 listened, returned, seconds = storm(live, many, readers, last_seen["id"], settings.quick)
+            cpu = server.cpu_seconds() - cpu
         outcome.reconcile(f"{contender.name}, live", listened)
         outcome.reconcile(f"{contender.name}, returning", returned)
         outcome.rows.append(
@@ -42,6 +44,7 @@ def run(settings: Settings) -> Outcome:
                 "server": contender.name,
                 "all caught up after s": seconds,
                 "replayed": returned["deliveries"],
+                "server CPU s": cpu,
                 "memory grew by MiB": memory.grown / 2**20,
                 "live p50 ms": listened["p50_ms"],
                 "live p99 ms": listened["p99_ms"],

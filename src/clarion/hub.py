@@ -28,10 +28,12 @@ from clarion.retention import DURABLE_RETENTION, MEMORY_RETENTION, Retention, Re
 from clarion.stream import Request, StreamResponse, refuse
 from clarion.sync import SyncHub
 from clarion.topics import TopicSet, check_id, check_pattern
-from clarion.workers import count_workers
+from clarion.workers import check_workers
 
 if TYPE_CHECKING:
     from starlette.responses import Response
+
+    from clarion.fastapi import APIRouter, RouterOptions
 
 HEARTBEAT_SECONDS: Final = 15.0  # less than the 30 to 60 s after which proxies give up on a silent connection
 DRAIN_SECONDS: Final = 0.5  # over which streams are ended when the process is told to end
@@ -105,7 +107,7 @@ class Hub:
         """Open the journal and begin. Raises `JournalError` if the journal cannot be opened."""
         if self._engine is not None:
             raise RuntimeError("the hub is open already")
-        self._check_workers()
+        check_workers(self.journal.shared)
         await self.journal.open(self._rules)
         settings = Settings(self._limits, self._drain_seconds, self._clock, self._observer)
         engine = Engine(self.journal, settings, self._callbacks)
@@ -255,6 +257,19 @@ class Hub:
             return refuse(422, f"a topic that was asked for cannot be: it {error.why}")
         return StreamResponse(self._engine, request, headers)
 
+    def router(self, **options: Unpack[RouterOptions]) -> APIRouter:
+        """A FastAPI router with `GET /events`, `POST /notify/{user_id}`, `POST /broadcast` and `POST /publish`.
+
+        The options and what they mean: `clarion.fastapi.router`. Raises `ImportError` where FastAPI is missing.
+        """
+        try:
+            from clarion.fastapi import router
+        except ModuleNotFoundError as error:
+            if error.name not in ("fastapi", "pydantic"):
+                raise
+            raise ImportError('hub.router() needs FastAPI: pip install "clarion[fastapi]"') from error
+        return router(self, **options)
+
     def subscribe(self, topics: Topics, since: StartChoice = None) -> LocalStream:
         """An asynchronous iterator of the events of some topics, for code inside this process.
 
@@ -315,15 +330,6 @@ class Hub:
                 "the hub is not open: give the app `lifespan=hub.lifespan`, or use `async with hub:` around your code"
             )
         return self._engine
-
-    def _check_workers(self) -> None:
-        workers = count_workers()
-        if workers > 1 and not self.journal.shared:
-            logger.error(
-                "this server runs %d worker processes, but a memory:// journal is one process's own: readers will miss "
-                'what other workers publish. Share a journal, for example Hub("sqlite:///events.db")',
-                workers,
-            )
 
 
 def _unix_seconds(moment: datetime | float) -> float:

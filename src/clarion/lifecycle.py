@@ -40,12 +40,11 @@ class ShutdownSignals:
             signal.signal(number, self._handle)
 
     def uninstall(self) -> None:
-        """Take the chain off, where nobody has chained onto it since."""
+        """Take the chain off, where nobody has chained onto it since; elsewhere it goes on handing signals on."""
         self._callback = None
         for number, previous in self._previous.items():
             if signal.getsignal(number) == self._installed[number]:
                 signal.signal(number, previous)
-        self._previous.clear()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         previous = self._previous.get(number)

@@ -8,15 +8,14 @@ import time
 import weakref
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from clarion.errors import JournalUnavailable
-from clarion.event import Draft, draft
-from clarion.foreign import unwrap
+from clarion.event import MAX_EVENT_BYTES, Draft, Event
 from clarion.journals import sqlite_path
 from clarion.position import Position
+from clarion.publishing import Drafts, Options
 from clarion.receipt import Receipt
-from clarion.topics import ALL, CLIENT_PREFIX, USER_PREFIX, check_id, check_topic
 
 if TYPE_CHECKING:
     from clarion.journals.sqlite_file import JournalFile
@@ -28,6 +27,7 @@ class Publisher:
 
     url: `sqlite:///relative.db` or `sqlite:////absolute.db`; anything else raises `ValueError`. The file is made if it
     is not there, and opened at the first publish. Retention is the hubs' work: nothing is taken away here.
+    max_event_bytes: the bound of an event as framed; give what the hubs have.
 
     Concurrency: every method may be called from any thread, and returns when the event is on the disk. No thread and
     no event loop is used. It survives `fork` (Celery's prefork, gunicorn): parent and child each open the file anew.
@@ -35,7 +35,7 @@ class Publisher:
     and every publish after it raises `JournalUnavailable`.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         path = sqlite_path(url)
         if path is None:
             raise ValueError(
@@ -43,86 +43,40 @@ class Publisher:
                 "sqlite:///events.db. A memory:// journal lives in one process; publish through its Hub (hub.sync)"
             )
         self._path = path.absolute()
+        self._drafts = Drafts(max_event_bytes)
         self._lock = threading.Lock()
         self._closed = False
         self._file: JournalFile | None = None
         self._store: Store | None = None
         _let_go_before_fork(self)
 
-    def publish(
-        self,
-        topic: str,
-        data: Any = None,
-        *,
-        event: str | None = None,
-        text: str | None = None,
-        key: str | None = None,
-        ttl: float | None = None,
-        ephemeral: bool = False,
-    ) -> Receipt:
-        """Publish one event to a topic.
+    def publish(self, topic: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """Publish one event to a topic. Returns when it is on the disk.
 
-        data: anything JSON can say; or text: raw text. event: the SSE event type. key: publishing again with the same
-        key within a day publishes nothing and returns the first receipt's position. ttl: seconds after which it is no
-        longer delivered. ephemeral: only for readers who are connected now.
+        data: anything JSON can say; or `text=`: raw text. options: see `clarion.publishing.Options`.
 
-        Raises `InvalidTopic`, `InvalidEvent`, `EventTooLarge`, or a `JournalError`.
+        Raises `InvalidTopic`, `InvalidEvent`, `EventTooLarge`, or a `JournalError`; nothing was published then.
         """
-        check_topic(topic)
-        return self._publish(_draft(topic, data, event, text, key, ttl, ephemeral))
+        return self._publish(self._drafts.to_topic(topic, data, _wall_ms(), **options))
 
-    def publish_many(
-        self, events: Iterable[tuple[str, Any]], *, event: str | None = None, ttl: float | None = None
-    ) -> list[Receipt]:
-        """Publish pairs of topic and data, all of them or none, in one run. Much faster than one by one.
+    def publish_many(self, events: Iterable[Event | tuple[str, Any]]) -> list[Receipt]:
+        """Publish events, or pairs of topic and data, all or none, in one run; much faster than one by one.
 
         Raises what `publish` raises.
         """
-        drafts = [_draft(check_topic(topic), data, event, None, None, ttl, False) for topic, data in events]
-        return self._append(drafts)
+        return self._append(self._drafts.of_many(events, _wall_ms()))
 
-    def broadcast(
-        self,
-        data: Any = None,
-        *,
-        event: str | None = None,
-        text: str | None = None,
-        key: str | None = None,
-        ttl: float | None = None,
-        ephemeral: bool = False,
-    ) -> Receipt:
-        """Publish to every reader. See `publish`."""
-        return self._publish(_draft(ALL, data, event, text, key, ttl, ephemeral))
+    def broadcast(self, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """Publish to every reader, whatever its topics. See `publish`."""
+        return self._publish(self._drafts.to_all(data, _wall_ms(), **options))
 
-    def send(
-        self,
-        client_id: str,
-        data: Any = None,
-        *,
-        event: str | None = None,
-        text: str | None = None,
-        key: str | None = None,
-        ttl: float | None = None,
-        ephemeral: bool = False,
-    ) -> Receipt:
-        """Publish to one connected client, by the id of its `connected` event. See `publish`."""
-        topic = CLIENT_PREFIX + check_id("client", client_id)
-        return self._publish(_draft(topic, data, event, text, key, ttl, ephemeral))
+    def send(self, client_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """Publish to one connection, by the `clientId` that its `connected` event said. See `publish`."""
+        return self._publish(self._drafts.to_client(client_id, data, _wall_ms(), **options))
 
-    def send_to_user(
-        self,
-        user_id: str,
-        data: Any = None,
-        *,
-        event: str | None = None,
-        text: str | None = None,
-        key: str | None = None,
-        ttl: float | None = None,
-        ephemeral: bool = False,
-    ) -> Receipt:
-        """Publish to every stream of one user, present and resuming. See `publish`."""
-        topic = USER_PREFIX + check_id("user", user_id)
-        return self._publish(_draft(topic, data, event, text, key, ttl, ephemeral))
+    def send_to_user(self, user_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
+        """Publish to all streams of a user, also those that come back later. See `publish`."""
+        return self._publish(self._drafts.to_user(user_id, data, _wall_ms(), **options))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -130,7 +84,7 @@ class Publisher:
             self._closed = True
             self._let_go()
 
-    def __enter__(self) -> Publisher:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -208,23 +162,5 @@ def _let_go_before_fork(publisher: Publisher) -> None:
         os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
 
 
-def _draft(
-    topic: str,
-    data: Any,
-    event: str | None,
-    text: str | None,
-    key: str | None,
-    ttl: float | None,
-    ephemeral: bool,
-) -> Draft:
-    data, event, text = unwrap(data, event, text)
-    return draft(
-        topic,
-        data,
-        created_ms=time.time_ns() // 1_000_000,
-        event=event,
-        text=text,
-        key=key,
-        ttl_seconds=ttl,
-        ephemeral=ephemeral,
-    )
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -21,7 +21,8 @@ from clarion.position import parse
 from clarion.retention import parse_since
 from clarion.sinks.asgi import AsgiReader
 from clarion.sinks.socket import SocketReader
-from clarion.subscription import DISCONNECTED, EXPIRED, LIMIT, STALLED, State, Subscription
+from clarion.start import Start
+from clarion.subscription import DISCONNECTED, DRAIN, EXPIRED, LIMIT, State, Subscription
 from clarion.takeover import EXTENSION, Offer
 from clarion.topics import TopicSet
 
@@ -30,6 +31,7 @@ LAST_EVENT_ID_QUERIES: Final = ("last_event_id", "lastEventId", "Last-Event-ID")
 # Servers of HTTP/2 take what they are given also for a stream whose window is shut, and keep it. So such a stream is
 # ended after so much, with `bye` "limit"; a healthy client resumes, a stuck one costs this and no more.
 MULTIPLEXED_BYTES: Final = 16 * 1024 * 1024
+LAST_FRAME_SECONDS: Final = 1.0  # to write it in, when the server gives a stream up
 MAX_QUERY_FIELDS: Final = 1_000  # more are not looked at
 HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -101,7 +103,10 @@ class StreamResponse(Response):
         except OSError:
             pass  # the client is gone; ASGI servers may say so from `send`
         except asyncio.CancelledError:
-            if reader.reason != STALLED or task.uncancel():
+            if reader.is_closed:  # by this hub, which got it out of a `send` that nobody reads
+                if task.uncancel():
+                    raise
+            elif not await _give_up(engine, reader, send):
                 raise
         finally:
             engine.writers.discard(task)
@@ -153,6 +158,22 @@ async def _listen(engine: Engine, reader: AsgiReader, receive: Receive) -> None:
     engine.delivery.gone(reader, DISCONNECTED)
 
 
+async def _give_up(engine: Engine, reader: AsgiReader, send: Send) -> bool:
+    """The server cancels the stream, which is all that hypercorn's workers say at their end: say bye at least.
+
+    Whether the response is complete now, so that there is nothing left to cancel.
+    """
+    engine.bye(reader, DRAIN)
+    if reader.blocked:
+        return False
+    try:
+        async with asyncio.timeout(LAST_FRAME_SECONDS):
+            await send({"type": "http.response.body", "body": reader.bye or b"", "more_body": False})
+    except OSError:
+        return False
+    return True
+
+
 class _Opening:
     """What happens to a stream until it has its first bytes and its sink."""
 
@@ -167,9 +188,11 @@ class _Opening:
         """Open the stream. Returns the reader to be served through ASGI; None if its socket was handed over."""
         offer: Offer | None = (self._scope.get("extensions") or {}).get(EXTENSION)
         reader = self._asgi_reader() if offer is None else self._socket_reader()
+        start = await self._join(reader, presented, since)
         opened = False
         try:
-            hello = await self._join(reader, presented, since)
+            await self._engine.callbacks.connected(self._engine.client(reader))
+            hello = self._engine.hello(reader, start.mode, start.gap, start.missed, presented)
             await response.send_head(self._send)
             await self._send({"type": "http.response.body", "body": hello, "more_body": True})
             if isinstance(reader, SocketReader):
@@ -187,12 +210,14 @@ class _Opening:
             if not opened:
                 self._engine.delivery.end(reader, DISCONNECTED)
 
-    async def _join(self, reader: Subscription, presented: str | None, since: str | None) -> bytes:
-        """Find where the stream starts and count its reader in. Returns the first bytes."""
+    async def _join(self, reader: Subscription, presented: str | None, since: str | None) -> Start:
+        """Find where the stream starts and count its reader in. Raises `_Refused`."""
         engine, request = self._engine, self._request
         try:
             asked = parse_since(request.since if since is None else since, engine.clock.wall_ms())
             start = await engine.starts.find(reader, presented, asked)
+            if engine.draining:  # since then; the others have been sent away already
+                raise _Refused(refuse(503, "not open for streams now", RETRY_AFTER_SECONDS))
             reader.cursor = start.cursor
             engine.join(reader)
         except ValueError as error:
@@ -204,8 +229,7 @@ class _Opening:
             logger.error("a stream is refused, the journal does not answer: %s", error)
             engine.observer.refused("journal")
             raise _Refused(refuse(503, "not available now", RETRY_AFTER_SECONDS)) from None
-        await engine.callbacks.connected(engine.client(reader))
-        return engine.hello(reader, start.mode, start.gap, start.missed, presented)
+        return start
 
     async def _hand_over(self, reader: SocketReader, offer: Offer, hello: bytes) -> bool:
         """Have Clarion write to the socket itself from now on. Whether that is so, or the stream is over."""
@@ -213,14 +237,15 @@ class _Opening:
         fd = await offer.take(hello)
         if fd is None or sockets is None:
             return False
-        if reader.state is State.CLOSED:
-            os.close(fd)
+        if reader.state is State.CLOSED:  # it was sent away meanwhile
+            sockets.dismiss(reader, fd)
             return True
         try:
             sockets.adopt(reader, fd)
         except OSError as error:
             logger.warning("client %s went while its connection was taken over: %s", reader.id, error)
             os.close(fd)
+            self._engine.delivery.end(reader, DISCONNECTED)
             return True
         self._engine.delivery.ready(reader)
         return True
@@ -228,7 +253,7 @@ class _Opening:
     def _on_asgi(self, reader: SocketReader) -> AsgiReader:
         other = self._asgi_reader()
         if reader.state is State.CLOSED:
-            other.state, other.reason = State.CLOSED, reader.reason
+            other.state, other.reason, other.bye = State.CLOSED, reader.reason, reader.unsaid
         else:
             self._engine.move(reader, other)
         return other

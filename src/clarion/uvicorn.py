@@ -18,6 +18,7 @@ from clarion.sinks.socket import set_peer_timeouts
 from clarion.takeover import EXTENSION
 
 WRITTEN_SECONDS: Final = 2.0  # how long a stream waits for middleware to let its first bytes through
+SHUTDOWN_SECONDS: Final = 3.0  # for a reader to take its last bytes; uvicorn would wait for a frozen one for ever
 FLUSH_TURNS: Final = 50  # of the loop, for the transport to write them
 
 Message = dict[str, Any]
@@ -31,6 +32,7 @@ class Protocol(HttpToolsProtocol):
         self._app = self.app
         self.app = self._offering
         self._offer: ConnectionOffer | None = None
+        self._streams = False  # a stream runs here, or ran and its last bytes may still be unsent
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,13 +51,19 @@ class Protocol(HttpToolsProtocol):
         if self._offer is not None and self._offer.shutdown_callback is not None:
             self._offer.shutdown_callback()
         super().shutdown()
+        if self._streams:
+            self.loop.call_later(SHUTDOWN_SECONDS, self.transport.abort)
+
+    def note_stream(self) -> None:
+        """A stream runs on this connection, and is not taken over."""
+        self._streams = True
 
     async def _offering(self, scope: Any, receive: Any, send: Any) -> None:
         """The app as uvicorn calls it, outside of all middleware."""
-        if scope["type"] != "http" or scope["method"] != "GET" or scope["scheme"] != "http":
+        if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
-        offer = self._offer = ConnectionOffer(self, self.cycle, send)
+        offer = self._offer = ConnectionOffer(self, send, encrypted=scope["scheme"] != "http")
         scope.setdefault("extensions", {})[EXTENSION] = offer
         try:
             await self._app(scope, receive, offer.send)
@@ -67,14 +75,15 @@ class Protocol(HttpToolsProtocol):
 class ConnectionOffer:
     """The offer to hand over one connection. See `clarion.takeover.Offer`."""
 
-    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle, send: Any) -> None:
+    def __init__(self, protocol: Protocol, send: Any, *, encrypted: bool) -> None:
         self.shutdown_callback: Callable[[], None] | None = None
         self._protocol = protocol
-        self._cycle = cycle
+        # Not `protocol.cycle`: that is the newest request's, and a client may send several at once (pipelining).
+        self._cycle: RequestResponseCycle = send.__self__
         self._send = send
         self._written = asyncio.Event()
         self._body = b""
-        self._plain = True  # nothing encodes the body on its way
+        self._plain = not encrypted  # and nothing encodes the body on its way
         self._taken = False
 
     async def send(self, message: Message) -> None:
@@ -83,7 +92,8 @@ class ConnectionOffer:
             return
         await self._send(message)
         if message["type"] == "http.response.start":
-            self._plain = not any(name.lower() == b"content-encoding" for name, _ in message.get("headers", ()))
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            self._plain = self._plain and b"content-encoding" not in names
         elif not self._written.is_set() and message.get("body"):
             self._body = message["body"]
             self._written.set()
@@ -95,6 +105,7 @@ class ConnectionOffer:
     def on_shutdown(self, callback: Callable[[], None]) -> None:
         """Have `callback` called when uvicorn shuts down while this request runs."""
         self.shutdown_callback = callback
+        self._protocol.note_stream()
 
     async def take(self, first: bytes) -> int | None:
         try:
@@ -106,7 +117,7 @@ class ConnectionOffer:
         if not self._plain or self._body != first or not await self._is_flushed(transport):
             return None
         cycle = self._cycle
-        if cycle.disconnected or cycle.more_body or transport.is_closing() or self._protocol.cycle is not cycle:
+        if cycle.disconnected or cycle.more_body or cycle.response_complete or transport.is_closing():
             return None
         if not cycle.chunked_encoding:
             return None

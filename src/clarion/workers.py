@@ -1,15 +1,34 @@
-"""Worker processes: a journal in memory cannot be shared between them, and nobody should find that out by losing events."""
+"""Worker processes: they cannot share a journal in memory, and nobody should find that out by losing events."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-WORKERS_ENVIRONMENT: Final = "CLARION_WORKERS"  # set by `clarion run`
-_ENVIRONMENT: Final = (WORKERS_ENVIRONMENT, "WEB_CONCURRENCY")
+from clarion.errors import ClarionError
+
+WORKERS_ENVIRONMENT: Final = "CLARION_WORKERS"  # set by `clarion run`, which knows
+_ENVIRONMENT: Final = (WORKERS_ENVIRONMENT, "UVICORN_WORKERS", "WEB_CONCURRENCY")
 _OPTIONS: Final = ("--workers", "-w")
+
+logger = logging.getLogger("clarion.hub")
+
+
+def check_workers(shared: bool, argv: Sequence[str] = sys.argv, environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse a journal that several workers cannot share, with `ClarionError`; say an error where that is a guess."""
+    workers = count_workers(argv, environ)
+    if workers < 2 or shared:
+        return
+    why = (
+        f"this server runs {workers} worker processes, but a memory:// journal is one process's own: readers would "
+        'miss what other workers publish. Share one, for example Hub("sqlite:///events.db"), or run one worker'
+    )
+    if _number(environ.get(WORKERS_ENVIRONMENT, "")) > 1:
+        raise ClarionError(why)
+    logger.error(why)
 
 
 def count_workers(argv: Sequence[str] = sys.argv, environ: Mapping[str, str] = os.environ) -> int:

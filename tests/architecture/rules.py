@@ -26,7 +26,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     ),
     "adapters": ("clock", "journals", "journals.*", "sinks", "sinks.*", "prometheus", "uvicorn"),
     "hub": (
-        "", "delivery", "fastapi", "hub", "lifecycle", "pager", "publisher", "stream", "sync", "timers",
+        "", "bodies", "delivery", "fastapi", "hub", "lifecycle", "pager", "publisher", "stream", "sync", "timers",
     ),
     "kit": ("testing", "testing.*"),
     "programs": ("__main__", "cli", "cli.*", "demo", "demo.*", "bench", "bench.*"),
@@ -47,11 +47,11 @@ FOREIGN: Mapping[str, tuple[str, ...]] = {
     "httpx": ("cli.*", "demo.*", "bench.*"),
     "msgspec": ("json",),
     "prometheus_client": ("prometheus",),
-    "pydantic": ("fastapi", "demo.*"),
+    "pydantic": ("bodies", "demo.*"),
     "psutil": ("demo.*", "bench.*"),
     "pytest": ("testing.*",),
     "sqlite3": ("journals.sqlite*",),
-    "starlette": ("stream", "sinks.asgi", "lifecycle", "demo.*", "testing.*", "bench.*"),
+    "starlette": ("fastapi", "hub", "stream", "sinks.asgi", "lifecycle", "demo.*", "testing.*", "bench.*"),
     "uvicorn": ("uvicorn", "cli.*", "demo.*", "bench.*"),
     "uvloop": ("cli.*", "bench.*"),
 }

@@ -2,4 +2,5 @@
 
 import pytest
 
-pytest.register_assert_rewrite("clarion.testing.journal_contract")
+for part in ("bench", "contract", "keeping", "pages"):
+    pytest.register_assert_rewrite(f"clarion.testing.journal_{part}")

@@ -160,6 +160,22 @@ def test_drop_for_five_seconds_holds_the_tab_away_and_no_other(server: DemoServe
     assert ben.page.locator("#mode").inner_text() == "live"
 
 
+def test_refused_stream_is_tried_again_from_the_cursor(server: DemoServer, open_tab: OpenTab) -> None:
+    ada = open_tab("Ada")
+    ada.say("before")
+    ada.expect_said("before")
+    # A browser gives an EventSource up for ever after such an answer, so the page opens a new one.
+    ada.page.route("**/events?*", lambda route: route.fulfill(status=503, body="too many readers"))
+    ada.page.click("#drop")
+    ada.expect_state("closed")
+    server.post("/api/chat", user="Ben", text="missed").raise_for_status()
+    ada.page.unroute("**/events?*")
+    ada.expect_said("missed")
+    assert ada.said() == ["before", "missed"]
+    assert ada.page.locator("#mode").inner_text() == "resumed"
+    ada.expect_unbroken()
+
+
 def test_rename_keeps_the_cursor(open_tab: OpenTab) -> None:
     ada, ben = open_tab("Ada"), open_tab("Ben")
     ben.say("one")

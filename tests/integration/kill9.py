@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import random
 import signal
@@ -50,7 +51,7 @@ def one_round(path: Path, chance: random.Random) -> dict[int, str]:
     """Start a publisher, kill it at a random moment. What it had acknowledged, by offset."""
     command = [sys.executable, __file__, "--publish", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
+        assert isinstance(process.stdout, io.BufferedReader)
         assert process.stdout.readline() == b"open\n"
         # Longer than the pipe's buffer takes would block the publisher, so what it says is read meanwhile.
         deadline = time.monotonic() + chance.uniform(0.01, 0.4)

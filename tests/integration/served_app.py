@@ -128,6 +128,13 @@ async def kick(user: str | None = None, client: str | None = None, reason: str =
     return {}
 
 
+@app.get("/stuck")
+async def stuck() -> None:
+    """A request that does not end by itself, and has nothing to do with Clarion."""
+    note(stuck=True)
+    await asyncio.sleep(1_000)
+
+
 @app.get("/about")
 async def about() -> dict[str, Any]:
     """What a test wants to know of the process. Says it of the server too, if this is uvicorn."""

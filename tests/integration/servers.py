@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -11,11 +10,13 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import h2.connection
+import h2.events
 import h11
 import httpx
 
@@ -23,6 +24,7 @@ from clarion.parser import Message, Parser
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.integration.served_app:app"
+GOAWAY = 7
 START_SECONDS = 30  # this machine may be busy
 SECONDS = 15  # for everything that should happen at once
 
@@ -67,7 +69,7 @@ class Server:
     ) -> None:
         self.port = free_port()
         self.uds = uds
-        self.readers: list[Reader] = []  # all that came here; closed with it
+        self.readers: list[Reader | H2Reader] = []  # all that came here; closed with it
         self._diary = folder / "diary"
         self._stderr = folder / "stderr"
         self._base = f"{scheme}://127.0.0.1:{self.port}"
@@ -111,9 +113,23 @@ class Server:
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log
         try:
+            self.connect().close()
             return self._http.get("/about").status_code == 200
-        except httpx.TransportError:
+        except (OSError, httpx.TransportError):
             return False
+
+    def connect(self, buffer_bytes: int | None = None) -> socket.socket:
+        """A connection to it; `buffer_bytes` is the size of the receive buffer."""
+        sock = socket.socket(socket.AF_INET if self.uds is None else socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if buffer_bytes is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            sock.settimeout(SECONDS)
+            sock.connect(("127.0.0.1", self.port) if self.uds is None else str(self.uds))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def about(self) -> dict[str, Any]:
         """What the app says of its process."""
@@ -196,13 +212,8 @@ class Reader:
         tls: bool = False,
         raw: bytes | None = None,
     ) -> None:
-        family = socket.AF_INET if server.uds is None else socket.AF_UNIX
-        self.sock: socket.socket = socket.socket(family, socket.SOCK_STREAM)
-        if buffer_bytes is not None:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        self.sock: socket.socket = server.connect(buffer_bytes)
         server.readers.append(self)
-        self.sock.settimeout(SECONDS)
-        self.sock.connect(("127.0.0.1", server.port) if server.uds is None else str(server.uds))
         if tls:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -213,6 +224,7 @@ class Reader:
         self.status = 0
         self.headers: list[tuple[str, str]] = []
         self.body = b""
+        self.last_event_id = ""  # of the last event that `next` gave; there may be more in here
         lines = [("Host", "test"), ("Accept", "text/event-stream"), *headers]
         if last_event_id is not None:
             lines.append(("Last-Event-ID", last_event_id))
@@ -236,6 +248,7 @@ class Reader:
         while True:
             while self._messages:
                 message = self._messages.pop(0)
+                self.last_event_id = message.last_event_id
                 if heartbeats or message.type != "heartbeat":
                     return message
             self._step(deadline)
@@ -274,9 +287,9 @@ class Reader:
             assert clean is None or closed.clean is clean, f"the end was {closed}"
         return rest
 
-    @property
-    def last_event_id(self) -> str:
-        return self._parser.last_event_id
+    def step(self) -> None:
+        """Read once; for bodies that are no plain events."""
+        self._step(time.monotonic() + SECONDS)
 
     def feed(self, size: int = 65_536) -> bool:
         """Read once, at most so many bytes. False at the end of the connection."""
@@ -330,6 +343,65 @@ class Reader:
         self.close()
 
 
+class H2Reader:
+    """An SSE client over HTTP/2 without TLS, with prior knowledge. frozen: it never opens its window again."""
+
+    def __init__(self, server: Server, path: str = "/events", *, frozen: bool = False) -> None:
+        self.sock = server.connect()
+        server.readers.append(self)
+        self._h2 = h2.connection.H2Connection()
+        self._frozen = frozen
+        self._parser = Parser()
+        self._messages: list[Message] = []
+        self.headers: dict[str, str] = {}
+        self.ended = False
+        self._data = b""
+        self._h2.initiate_connection()
+        self._h2.send_headers(
+            1,
+            [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "test")],
+            end_stream=True,
+        )
+        self.sock.sendall(self._h2.data_to_send())
+
+    def next(self) -> Message | None:
+        """The next event; None at the end of the stream."""
+        while not self._messages:
+            if self.ended:
+                return None
+            data = self.sock.recv(65_536)
+            assert data, "the connection ended before the stream"
+            for event in self._h2.receive_data(self._without_goaway(data)):
+                self._take(event)
+            self.sock.sendall(self._h2.data_to_send())
+        message = self._messages.pop(0)
+        return message if message.type != "heartbeat" else self.next()
+
+    def _without_goaway(self, data: bytes) -> bytes:
+        """Whole frames (RFC 9113 section 4.1) but GOAWAY, after which h2 takes nothing, though streams may go on."""
+        self._data += data
+        frames = b""
+        while len(self._data) >= 9 and len(self._data) >= (size := 9 + int.from_bytes(self._data[:3])):
+            if self._data[3] != GOAWAY:
+                frames += self._data[:size]
+            self._data = self._data[size:]
+        return frames
+
+    def _take(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.ResponseReceived):
+            self.headers = {name.decode(): value.decode() for name, value in event.headers or ()}
+        elif isinstance(event, h2.events.DataReceived):
+            self._messages += self._parser.feed(event.data or b"")
+            if not self._frozen:
+                self._h2.acknowledge_received_data(event.flow_controlled_length or 0, 1)
+        elif isinstance(event, h2.events.StreamEnded):
+            self.ended = True
+        assert not isinstance(event, h2.events.StreamReset), "the stream was reset"
+
+    def close(self) -> None:
+        self.sock.close()
+
+
 def number_of(message: Message) -> int:
     """The number that `Server.publish` gave an event."""
     assert message.type == "message", message
@@ -342,13 +414,3 @@ def connect_many(server: Server, count: int, path: str = "/events", **options: A
     for reader in readers:
         reader.connected()
     return readers
-
-
-def children(pid: int) -> Iterator[int]:
-    """The processes that a process has started."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        yield from map(int, (task / "children").read_text().split())
-
-
-async def in_thread(call: Callable[..., Any], *args: Any) -> Any:
-    return await asyncio.to_thread(call, *args)

@@ -58,9 +58,7 @@ def test_processes_that_write_and_follow_see_one_order(tmp_path: Path) -> None:
     for name in names:
         here, there = SPAWN.Pipe()
         ends.append(here)
-        process = SPAWN.Process(
-            target=_write_and_follow, args=(str(tmp_path / "events.db"), name, each, total, there)
-        )
+        process = SPAWN.Process(target=_write_and_follow, args=(str(tmp_path / "events.db"), name, each, total, there))
         process.start()
         processes.append(process)
     seen = [end.recv() for end in ends]

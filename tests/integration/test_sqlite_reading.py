@@ -3,7 +3,6 @@
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -27,13 +26,9 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
     file = JournalFile(tmp_path_factory.mktemp("reading") / "events.db")
     file.open()
     store = Store(file)
-    topics = [
-        "feed" if n % 20 == 0 else f"orders/{n % 100}" if n % 3 else f"rooms/{n}" for n in range(ENTRIES)
-    ]
+    topics = ["feed" if n % 20 == 0 else f"orders/{n % 100}" if n % 3 else f"rooms/{n}" for n in range(ENTRIES)]
     for start in range(0, ENTRIES, 4_000):
-        store.append(
-            [[draft(topic, text="x" * 100, created_ms=NOW_MS) for topic in topics[start : start + 4_000]]]
-        )
+        store.append([[draft(topic, text="x" * 100, created_ms=NOW_MS) for topic in topics[start : start + 4_000]]])
     connection = file.connect(reading=True)
     yield connection
     connection.close()
@@ -67,9 +62,7 @@ def page(connection: sqlite3.Connection, after: int, topics: list[str] | None, e
     [READER, ["orders/*", *READER], [f"orders/{n}" for n in range(300)], ["rooms/*"], ["**"], None],
     ids=["a reader's", "a pattern", "300 topics", "thousands of rooms", "everything", "all"],
 )
-def test_history_before_the_cursor_costs_nothing(
-    connection: sqlite3.Connection, topics: list[str] | None
-) -> None:
+def test_history_before_the_cursor_costs_nothing(connection: sqlite3.Connection, topics: list[str] | None) -> None:
     early = steps(connection, lambda: page(connection, 100, topics))
     late = steps(connection, lambda: page(connection, ENTRIES - 2_000, topics))
     assert late <= 1.5 * early + 20
@@ -83,9 +76,7 @@ def test_other_topics_entries_cost_nothing(connection: sqlite3.Connection, topic
     assert everything > 1_000  # what it would cost otherwise: the measure measures
 
 
-@pytest.mark.parametrize(
-    "since", [Since(earliest=True), Since(last=20), Since(after_ms=NOW_MS), Since(after_ms=1)]
-)
+@pytest.mark.parametrize("since", [Since(earliest=True), Since(last=20), Since(after_ms=NOW_MS), Since(after_ms=1)])
 def test_finding_a_start_costs_little(connection: sqlite3.Connection, since: Since) -> None:
     assert steps(connection, lambda: find_start(connection, TopicSet(READER), since, NOW_MS)) < 60
     assert steps(connection, lambda: find_bounds(connection)) < 10

@@ -50,9 +50,7 @@ class Bench:
         return int(self.store.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
     def check_totals(self) -> None:
-        held = self.store.connection.execute(
-            "SELECT kept_entries, kept_bytes, trimmed_entries FROM meta"
-        ).fetchone()
+        held = self.store.connection.execute("SELECT kept_entries, kept_bytes, trimmed_entries FROM meta").fetchone()
         counted = self.store.connection.execute(
             "SELECT count(*), coalesce(sum(length(frame)), 0) FROM entries WHERE ephemeral = 0"
         ).fetchone()
@@ -229,6 +227,16 @@ def test_a_clock_that_is_set_back_stops_nothing(bench: Bench) -> None:
     bench.now_ms += 2_000
     bench.settle()
     assert bench.count("entries") == 0
+
+
+def test_the_tail_ends_where_an_entry_is_gone(bench: Bench) -> None:
+    bench.append(*"aa")
+    bench.append("a", ttl_seconds=1)
+    bench.append(*"aaa")
+    bench.now_ms += 1_000
+    bench.settle()
+    floor, entries = read_tail(bench.store.connection, 10, 10**6)
+    assert (floor, [entry.offset for entry in entries]) == (3, [4, 5, 6])
 
 
 def test_a_follower_sees_what_it_cannot_have(bench: Bench) -> None:

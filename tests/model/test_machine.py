@@ -6,6 +6,8 @@ number of reconnects with the id that it has really read.
 
 from __future__ import annotations
 
+import os
+
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -15,7 +17,7 @@ from clarion.retention import LIVE, Since
 from clarion.subscription import DONE, DRAIN
 from tests.model.world import Person, World
 
-NAMES = ("one", "some", "user", "everything", "two")
+NAMES = ("one", "twin", "some", "user", "everything", "two")
 TOPICS = st.sampled_from(("a/1", "a/2", "b", "@all", "@user/x", "@user/y"))
 SINCE = st.sampled_from((LIVE, LIVE, Since(earliest=True), Since(last=2), Since(after_ms=0)))
 STRANGE_IDS = ("", "aaaa-3", "nonsense", "\x00", "aaaa-99999999999999999999", "0")
@@ -34,6 +36,7 @@ class Readers(RuleBasedStateMachine):
         log = Log(max_entries=window, max_bytes=window_bytes)
         self.world = World(log=log, skeleton=skeleton, heartbeat_ms=1_000)
         self.world.person("one", "a/1")
+        self.world.person("twin", "a/1")
         self.world.person("some", "a/*")
         self.world.person("user", "b", user="x")
         self.world.person("everything", "**", user="x")
@@ -120,6 +123,8 @@ class Readers(RuleBasedStateMachine):
     )
     def connect(self, name: str, lane: str, capacity: int, since: Since) -> None:
         person = self.someone(name)
+        if person.last_event_id.endswith(".done"):
+            person.last_event_id = ""  # it would be answered 204
         if not person.is_here:
             self.world.connect(person, lane=lane, capacity=capacity, since=since)
 
@@ -151,10 +156,21 @@ class Readers(RuleBasedStateMachine):
         if not person.is_here and person.last_event_id.startswith(self.world.journal.epoch):
             person.last_event_id = f"{self.world.journal.epoch}-0"
 
+    @rule(lane=st.sampled_from(("socket", "asgi", "moved")), capacity=st.sampled_from((60, 5_000)))
+    def come_back_together(self, lane: str, capacity: int) -> None:
+        self.world.journal.gated = True
+        for person in self.world.people.values():
+            if not person.is_here:
+                person.last_event_id = f"{self.world.journal.epoch}-0"
+                self.world.connect(person, lane=lane, capacity=capacity)
+
     @rule()
     def settle(self) -> None:
         self.world.settle()
 
 
-Readers.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+EXAMPLES = int(os.environ.get("CLARION_MODEL_EXAMPLES", "150"))
+Readers.TestCase.settings = settings(
+    max_examples=EXAMPLES, stateful_step_count=60, deadline=None, report_multiple_bugs=False
+)
 TestReaders = Readers.TestCase

@@ -57,9 +57,7 @@ def client() -> Iterator[Client]:
     made.poll.close()
 
 
-def collected(
-    client: Client, body: bytes, goal: int, readers: int = 3, timeout: float = 0.3
-) -> dict[str, object]:
+def collected(client: Client, body: bytes, goal: int, readers: int = 3, timeout: float = 0.3) -> dict[str, object]:
     with serving(lambda connection, _: connection.sendall(HEAD + body)) as port:
         opened = client.open({"count": readers, "port": port, "timeout": 5})
         assert (opened["readers"], opened["unanswered"], opened["refused"]) == (readers, 0, [])

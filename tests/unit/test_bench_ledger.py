@@ -35,9 +35,7 @@ def cuts(draw: st.DrawFn, body: bytes) -> list[bytes]:
 
 
 @given(data=st.data(), end=st.sampled_from(["\n", "\r\n"]), per_chunk=st.integers(1, 4))
-def test_every_event_is_counted_once_wherever_the_stream_is_cut(
-    data: st.DataObject, end: str, per_chunk: int
-) -> None:
+def test_every_event_is_counted_once_wherever_the_stream_is_cut(data: st.DataObject, end: str, per_chunk: int) -> None:
     frames = [frame(number, end) for number in range(1, 8)]
     body = b"".join(chunk(b"".join(frames[at : at + per_chunk])) for at in range(0, 7, per_chunk))
     ledger = Ledger()

@@ -90,9 +90,7 @@ def test_start_choices(text: str | int | timedelta | datetime | None, since: Sin
     assert since.live == (since == LIVE)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "now", "5w", "5 m", "-5m", "last:", "last:x", "1e3s", "٥m", "2026-13-01"]
-)
+@pytest.mark.parametrize("text", ["", "now", "5w", "5 m", "-5m", "last:", "last:x", "1e3s", "\u0665m", "2026-13-01"])
 def test_what_is_no_start_choice_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="since must be"):
         parse_since(text, NOW_MS)

@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -39,6 +40,9 @@ LATENCIES: Final = 2_000_000
 POLLED: Final = 1024
 """Readers taken from one call of epoll. One clock reading serves them, so a latency can be off by one such
 round."""
+
+FROZEN_BUFFER_BYTES: Final = 8_192
+"""Receive buffer of frozen readers: so that the server feels within seconds that they do not read."""
 
 HEAD_BYTES: Final = 16_384
 """A longer response head is a fault of the server."""
@@ -93,7 +97,9 @@ class Client:
     def freeze(self, order: Order) -> Reply:
         """Connect `count` readers that never read a byte, not even the response head."""
         for index in range(int(order["count"])):
-            frozen = socket.create_connection(("127.0.0.1", int(order["port"])))
+            frozen = socket.socket()
+            frozen.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FROZEN_BUFFER_BYTES)
+            frozen.connect(("127.0.0.1", int(order["port"])))
             frozen.sendall(request(order, index))
             self.frozen.append(frozen)
         return {"frozen": len(self.frozen)}
@@ -291,6 +297,7 @@ def request(order: Mapping[str, Any], index: int) -> bytes:
 
 def main() -> None:
     raise_descriptor_limit()
+    os.nice(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     client = Client()
     serve({"open": client.open, "freeze": client.freeze, "collect": client.collect, "drop": client.drop})
 

@@ -140,9 +140,9 @@ class Server(Child):
         return machine.cpu_seconds(self.pids)
 
 
-def load_client() -> Child:
-    """Start a load client."""
-    return Child([sys.executable, "-m", "clarion.bench.client"])
+def load_client(niceness: int = 0) -> Child:
+    """Start a load client. With a niceness above 0 it gives way to what is measured."""
+    return Child([sys.executable, "-m", "clarion.bench.client", str(niceness)])
 
 
 def free_port() -> int:

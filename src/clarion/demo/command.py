@@ -84,11 +84,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 def default_journal(port: int) -> str:
     """A SQLite journal in the user's cache folder, one per port, so that a server started again resumes."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    folder = Path(cache) / "clarion"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     try:
+        folder = Path(cache or Path.home() / ".cache") / "clarion"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # no home, or one that may not be written to
         folder = Path(tempfile.mkdtemp(prefix="clarion-"))
     return f"sqlite:///{folder / f'demo-{port}.db'}"
 

@@ -42,7 +42,7 @@ def words(prompt: str, choose: random.Random) -> list[str]:
             written.append(choose.choice(starts))
         else:
             written.append(choose.choice(follow[word]))
-    return [written[0], *(f" {word}" for word in written[1:])]
+    return [written[0].capitalize(), *(f" {word}" for word in written[1:])]
 
 
 @cache

@@ -197,7 +197,7 @@ async def _in_thread(
         failure: BaseException | None = None
         try:
             function(*arguments, **named)
-        except BaseException as error:  # noqa: BLE001 (passed on to who waits)
+        except BaseException as error:  # passed on to who waits
             failure = error
         loop.call_soon_threadsafe(settle, failure)
 

@@ -20,7 +20,6 @@ APPLICATION_ID: Final = int.from_bytes(b"Clrn", "big")  # what `file(1)` and we 
 SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT_MS: Final = 5_000  # other writers hold the lock for milliseconds; who holds it longer is not one of us
 OLDEST_SQLITE: Final = (3, 28, 0)  # window functions, and their early mistakes mended
-WAL_PAGES: Final = 4_000  # 16 MiB before it is copied back: fewer, larger copies than SQLite's own 1,000
 WAL_BYTES_KEPT: Final = 64 * 1024**2  # what a burst made of the log is given back to the disk above this
 
 # offset: a plain rowid, numbered by `meta.newest`, so no number is ever used twice, whatever is taken away.
@@ -110,7 +109,6 @@ class JournalFile:
         try:
             connection = self._connect("rw")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
             connection.execute("PRAGMA secure_delete = FAST")  # some builds overwrite all that is deleted
             if reading:
@@ -255,7 +253,10 @@ def _meaning(code: int, doing: str, busy_timeout_ms: int) -> tuple[type[JournalE
         # Only "no space" has a code of its own; a quota, a limit on file sizes and a failing disk all come as these.
         return JournalFull, "the system refused a write; look for a full disk, a quota or a limit on file sizes"
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return JournalUnavailable, f"another program has held its lock for more than {busy_timeout_ms} ms; find and end it"
+        return (
+            JournalUnavailable,
+            f"another program has held its lock for more than {busy_timeout_ms} ms; find and end it",
+        )
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return JournalUnavailable, "it is read-only for this user; change its owner or its mode, or the mount's"
     if primary == sqlite3.SQLITE_CANTOPEN:

@@ -5,6 +5,8 @@ it returns; patterns are first turned into the topics there are. Only a pattern 
 begins with a wildcard, is found by going through all entries after the cursor.
 """
 
+# ruff: noqa: S608 (queries are put together from constants of this package; values are always bound)
+
 from __future__ import annotations
 
 import sqlite3
@@ -31,14 +33,16 @@ _MOST_OFFSETS = 512  # asked of one topic at once
 
 _COLUMNS = "offset, topic, created_ms, expires_ms, ephemeral, frame"
 _LIVING = "(expires_ms IS NULL OR expires_ms > ?)"
-_OF_TOPIC = (
-    "SELECT offset FROM entries WHERE topic = ? AND ephemeral = 0 AND offset > ? ORDER BY offset LIMIT ?"
-)
+_OF_TOPIC = "SELECT offset FROM entries WHERE topic = ? AND ephemeral = 0 AND offset > ? ORDER BY offset LIMIT ?"
 _OF_TOPIC_NEWEST_FIRST = (
     "SELECT offset FROM entries WHERE topic = ? AND ephemeral = 0 AND offset < ? ORDER BY offset DESC LIMIT ?"
 )
-_BY_OFFSETS = f"SELECT {_COLUMNS} FROM entries WHERE offset IN ({','.join('?' * _LOOKUP)}) AND {_LIVING} ORDER BY offset"
-_ALL_AFTER = f"SELECT {_COLUMNS} FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING} ORDER BY offset"
+_BY_OFFSETS = (
+    f"SELECT {_COLUMNS} FROM entries WHERE offset IN ({','.join('?' * _LOOKUP)}) AND {_LIVING} ORDER BY offset"
+)
+_ALL_AFTER = (
+    f"SELECT {_COLUMNS} FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING} ORDER BY offset"
+)
 _TOPICS_AFTER = f"SELECT offset, topic FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING}"
 _EVERYTHING_AFTER = f"SELECT {_COLUMNS} FROM entries WHERE offset > ? ORDER BY offset LIMIT {FOLLOW_BATCH_ENTRIES}"
 _EVERYTHING_NEWEST_FIRST = f"SELECT {_COLUMNS} FROM entries ORDER BY offset DESC"
@@ -115,7 +119,9 @@ def find_bounds(connection: sqlite3.Connection) -> Bounds:
     """See `Journal.bounds`."""
     with moment(connection):
         newest = newest_of(connection)
-        oldest = connection.execute("SELECT offset FROM entries NOT INDEXED WHERE ephemeral = 0 ORDER BY offset LIMIT 1").fetchone()
+        oldest = connection.execute(
+            "SELECT offset FROM entries NOT INDEXED WHERE ephemeral = 0 ORDER BY offset LIMIT 1"
+        ).fetchone()
         return Bounds(newest + 1 if oldest is None else int(oldest[0]), newest)
 
 
@@ -160,9 +166,7 @@ def _last_until(connection: sqlite3.Connection, time_ms: int, newest: int) -> in
     return low
 
 
-def _rows_after(
-    connection: sqlite3.Connection, after: int, topics: TopicSet | None, now_ms: int
-) -> Iterator[Row]:
+def _rows_after(connection: sqlite3.Connection, after: int, topics: TopicSet | None, now_ms: int) -> Iterator[Row]:
     """The entries of `topics` after an offset, in order, read as they are asked for."""
     if topics is None:
         return iter(connection.execute(_ALL_AFTER, (after, now_ms)))
@@ -262,7 +266,8 @@ def _offsets_newest_first(
     if names is None:
         wanted = (lambda _: True) if topics is None else remembered(topics)
         rows = connection.execute(
-            f"SELECT offset, topic FROM entries NOT INDEXED WHERE ephemeral = 0 AND {_LIVING} ORDER BY offset DESC", (now_ms,)
+            f"SELECT offset, topic FROM entries NOT INDEXED WHERE ephemeral = 0 AND {_LIVING} ORDER BY offset DESC",
+            (now_ms,),
         )
         return (offset for offset, topic in rows if wanted(topic))
     step = _first_step(names)

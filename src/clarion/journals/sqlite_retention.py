@@ -6,9 +6,10 @@ counted in the file. A topic's rule is looked at after a share of its bound has 
 a round over all topics; in between it may be overshot by that share and by what other processes append.
 """
 
+# ruff: noqa: S608 (queries are put together from constants of this package; values are always bound)
+
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -147,9 +148,7 @@ class Retaining:
 
     def _last_by_age(self, which: str, values: tuple[str, ...], max_age_seconds: float, now_ms: int) -> int:
         oldest_ms = now_ms - max_age_seconds * 1000
-        first = self._connection.execute(
-            f"SELECT created_ms FROM {which} ORDER BY offset LIMIT 1", values
-        ).fetchone()
+        first = self._connection.execute(f"SELECT created_ms FROM {which} ORDER BY offset LIMIT 1", values).fetchone()
         if first is None or first[0] >= oldest_ms:
             return 0
         return self._last(_BY_AGE % which, *values, oldest_ms)
@@ -210,7 +209,9 @@ class Retaining:
         those = f"({columns}) IN (SELECT {columns} FROM {table} WHERE {which} LIMIT {STEP_ENTRIES})"
         with self._store.transaction(durable=False):
             if table == "entries":
-                count, size, _ = self._connection.execute(f"{_COUNT}entries WHERE ephemeral = 0 AND {those}", (until,)).fetchone()
+                count, size, _ = self._connection.execute(
+                    f"{_COUNT}entries WHERE ephemeral = 0 AND {those}", (until,)
+                ).fetchone()
                 self._connection.execute(_SHRUNK, (count, size, 0, 0))
             self._connection.execute(f"DELETE FROM {table} WHERE {those}", (until,))
             self._store.refresh()

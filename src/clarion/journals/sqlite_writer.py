@@ -1,6 +1,7 @@
 """The thread that appends to an SQLite journal: all that waits goes into one transaction, with one wait for the disk.
 
-Measured (2 cores, an SSD that syncs in 2 ms, 200-byte events): see `GROUP_ENTRIES`.
+Measured on two cores and a disk that syncs in 2 ms, with 200-byte events: one caller 260 to 1,300 a second (the disk's
+own pace), 64 callers 19,000 to 28,000 a second; then half of the appends take 2 ms, 99 of 100 at most 5 to 11 ms.
 """
 
 from __future__ import annotations

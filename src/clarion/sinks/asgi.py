@@ -103,6 +103,7 @@ class AsgiLane:
                 continue
             if block.data:
                 reader.blocked = True
+                reader.written_ms = self._pump.now_ms()  # that it was silent before is not that it stalls
                 await send({"type": "http.response.body", "body": block.data, "more_body": True})
                 reader.blocked = False
                 reader.written_ms = self._pump.now_ms()

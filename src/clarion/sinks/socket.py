@@ -52,9 +52,10 @@ class SocketReader(Subscription):
     """A reader on a socket of its own.
 
     rest: what of the last chunk the socket has not taken yet; then the reader has reached `rest_cursor`.
+    unsaid: its last frame, if it was ended before its socket came.
     """
 
-    __slots__ = ("fd", "queued", "rest", "rest_cursor", "unread_bytes", "waiting")
+    __slots__ = ("fd", "queued", "rest", "rest_cursor", "unread_bytes", "unsaid", "waiting")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -62,6 +63,7 @@ class SocketReader(Subscription):
         self.rest: bytes | memoryview | None = None
         self.rest_cursor = 0
         self.unread_bytes = 0
+        self.unsaid: bytes | None = None
         self.queued = False  # for a turn
         self.waiting = False  # for a page
 
@@ -90,6 +92,12 @@ class SocketSink:
         self._poller.register(fd)
         reader.fd = fd
         self._readers[fd] = reader
+
+    def dismiss(self, reader: SocketReader, fd: int) -> None:
+        """Tell a reader that was ended before its socket came, and close the socket."""
+        if reader.unsaid is not None:
+            _say_last(fd, reader, reader.unsaid)
+        os.close(fd)
 
     def poll(self) -> None:
         """See which sockets have room, have something to say, or are gone."""
@@ -189,6 +197,7 @@ class SocketLane:
             elif block is Wait.TURN:
                 self._pump.ready(reader)
             elif block is Wait.LIVE:
+                reader.blocked = False
                 self._pump.caught_up(reader)
         elif self._write(reader, block):
             self._pump.ready(reader)
@@ -201,11 +210,10 @@ class SocketLane:
 
     def end(self, reader: Subscription, bye: bytes | None) -> None:
         assert isinstance(reader, SocketReader)
-        if bye is not None and reader.rest is None and reader.fd >= 0:
-            try:
-                os.write(reader.fd, chunk(bye) + LAST_CHUNK)
-            except OSError:
-                logger.debug("client %s did not take its last frame", reader.id)
+        if reader.fd < 0:
+            reader.unsaid = bye
+        elif bye is not None and reader.rest is None:
+            _say_last(reader.fd, reader, bye)
         self._sink.release(reader)
 
     def _write(self, reader: SocketReader, block: Block) -> bool:
@@ -256,6 +264,13 @@ class SocketLane:
     def _lost(self, reader: Subscription) -> None:
         if reader.state is not State.CLOSED:
             self._pump.gone(reader, DISCONNECTED)
+
+
+def _say_last(fd: int, reader: SocketReader, bye: bytes) -> None:
+    try:
+        os.write(fd, chunk(bye) + LAST_CHUNK)
+    except OSError:
+        logger.debug("client %s did not take its last frame", reader.id)
 
 
 def _keep_rest(reader: SocketReader, block: Block, sent: int) -> int:

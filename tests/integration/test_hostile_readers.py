@@ -1,0 +1,152 @@
+"""Slow and frozen clients cost a bounded amount, harm nobody, and lose nothing that is still kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.servers import Closed, H2Reader, Reader, Server, connect_many, number_of, wait_until
+
+SINKS = ["uvicorn", "protocol"]
+FROZEN = 10
+FROZEN_BYTES = 512 * 1024  # one of them, in the server's memory, at most
+
+
+@pytest.mark.parametrize("kind", SINKS)
+def test_frozen_readers_cost_little_and_the_others_notice_nothing(kind: str, tmp_path: Path) -> None:
+    with Server(tmp_path, kind) as server:
+        frozen = [Reader(server, buffer_bytes=4_096) for _ in range(FROZEN)]
+        healthy = connect_many(server, 5)
+        server.wait_for_clients(FROZEN + 5)
+        server.publish(body="x" * 1_000, times=500)  # what the log and the loop take at first is not the readers' cost
+        for reader in healthy:
+            reader.numbers(500)
+        before = server.about()["resident"]
+        slowest = 0.0
+        for n in range(500, 2_500, 50):
+            began = time.monotonic()
+            server.publish(body="x" * 4_000, times=50, first=n)  # 8 MB; a kernel takes 4 of them
+            for reader in healthy:
+                assert reader.numbers(50) == list(range(n, n + 50))
+            slowest = max(slowest, time.monotonic() - began)
+        about = server.about()
+        assert about["behind"] == FROZEN
+        assert slowest < 2
+        log = 2_000 * 4_200  # the events themselves are kept once
+        assert about["resident"] - before < log * 3 + FROZEN * FROZEN_BYTES
+        for reader in frozen[:4]:  # they thaw
+            reader.connected()
+            assert reader.numbers(2_500) == list(range(2_500))
+        server.publish(first=2_500)
+        for reader in (*healthy, *frozen[:4]):
+            assert reader.numbers(1) == [2_500]
+        for reader in frozen:
+            reader.close()
+        server.wait_for_clients(5)
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("kind", SINKS)
+def test_a_reader_that_thaws_too_late_is_told_what_it_missed(kind: str, tmp_path: Path) -> None:
+    """More than the log holds is published, and the journal has forgotten the rest of it."""
+    with Server(tmp_path, kind, retention={"max_count": 100}) as server:
+        frozen = Reader(server, buffer_bytes=4_096)
+        frozen.connected()
+        for first in range(0, 600, 60):
+            server.publish(body="x" * 50_000, times=60, first=first)
+        wait_until(lambda: server.about()["behind"] == 1, "it is behind")
+        got: list[int] = []
+        while (message := frozen.next()).type == "message":
+            got.append(number_of(message))
+        assert message.type == "gap"
+        gap = json.loads(message.data)
+        assert gap["reason"] == "expired"
+        assert got == list(range(len(got)))
+        rest = range(len(got) + gap["missed"], 600)
+        assert 100 <= len(rest) < 600
+        assert frozen.numbers(len(rest)) == list(rest)
+        server.publish(first=600)
+        assert frozen.numbers(1) == [600]
+
+
+@pytest.mark.parametrize("kind", SINKS)
+def test_a_byte_at_a_time(kind: str, tmp_path: Path) -> None:
+    with Server(tmp_path, kind) as server:
+        slow = Reader(server, buffer_bytes=4_096)
+        other = connect_many(server, 1)[0]
+        stop = threading.Event()
+
+        def trickle() -> None:
+            while not stop.is_set():
+                slow.feed(1)
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            for first in range(0, 1_000, 100):
+                server.publish(body="x" * 2_000, times=100, first=first)
+                assert other.numbers(100) == list(range(first, first + 100))
+        finally:
+            stop.set()
+            thread.join()
+        slow.connected()
+        assert slow.numbers(1_000) == list(range(1_000))
+
+
+@pytest.mark.parametrize("kind", SINKS)
+def test_who_stalls_is_let_go_and_who_is_only_quiet_is_not(kind: str, tmp_path: Path) -> None:
+    """On a clock that runs forty times as fast: a minute is a second and a half."""
+    with Server(tmp_path, kind, speed=40) as server:
+        quiet = Reader(server, "/events?heartbeat_seconds=0")
+        thawed = Reader(server, "/events?heartbeat_seconds=0", buffer_bytes=4_096)
+        frozen = Reader(server, buffer_bytes=4_096)
+        for reader in (quiet, thawed, frozen):
+            reader.connected()
+        server.wait_for_clients(3)
+        for first in range(0, 200, 50):
+            server.publish(body="x" * 50_000, times=50, first=first)
+            assert quiet.numbers(50) == list(range(first, first + 50))
+            assert thawed.numbers(50) == list(range(first, first + 50))
+        server.wait_for_clients(2)
+        wait_until(lambda: [one["reason"] for one in server.gone] == ["stalled"], "the frozen one is let go")
+        began = time.monotonic()
+        while time.monotonic() - began < 4:  # more than two minutes of that clock
+            assert server.about()["clients"] == 2
+            time.sleep(0.2)
+        server.publish(first=200)
+        assert quiet.numbers(1) == thawed.numbers(1) == [200]
+        with pytest.raises(Closed):
+            while True:
+                frozen.next()
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("kind", ["hypercorn-single", "granian"])
+def test_a_frozen_http_2_stream_costs_a_bounded_amount(kind: str, tmp_path: Path) -> None:
+    """These servers take everything that is sent to a stream whose window is closed."""
+    with Server(tmp_path, kind) as server:
+        frozen = H2Reader(server, frozen=True)
+        healthy = H2Reader(server)
+        for reader in (frozen, healthy):
+            message = reader.next()
+            assert message is not None
+            assert message.type == "connected"
+        server.publish(body="x" * 50_000, times=100)
+        for _ in range(100):
+            healthy.next()
+        before = server.about()["resident"]
+        for first in range(100, 1_600, 100):  # 75 MB; the log holds 16 of them
+            server.publish(body="x" * 50_000, times=100, first=first)
+            for n in range(100):
+                message = healthy.next()
+                while message is not None and message.type in ("bye", "connected"):
+                    message = healthy.next()
+                if message is None:
+                    healthy = H2Reader(server, f"/events?last_event_id={position}")
+                    continue
+                position = message.last_event_id
+        assert server.about()["resident"] - before < 56 * 1024 * 1024
