@@ -21,12 +21,13 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "topics", "wire",
     ),
     "core": (
-        "audience", "fanout", "log", "multimap", "observer", "run", "subscription", "wheel",
+        "audience", "fanout", "log", "multimap", "observer", "run", "subscription", "takeover", "wheel",
         "journals.base", "sinks.base",  # the contracts: adapters fulfil them, the core may name them
     ),
     "adapters": ("clock", "journals", "journals.*", "sinks", "sinks.*", "prometheus", "uvicorn"),
     "hub": (
-        "", "bodies", "delivery", "fastapi", "hub", "lifecycle", "pager", "publisher", "stream", "sync", "timers",
+        "", "bodies", "delivery", "engine", "fastapi", "follower", "hub", "lifecycle", "local", "pager", "presence",
+        "publisher", "publishing", "start", "stream", "sync", "timers", "workers",
     ),
     "kit": ("testing", "testing.*"),
     "programs": ("__main__", "cli", "cli.*", "demo", "demo.*", "bench", "bench.*"),

@@ -158,7 +158,10 @@ class Ledger:
     def _bye(self, message: Message, now_ms: int) -> None:
         self.bye = json.decode(message.data)["reason"]
         if self.bye == "done":
-            assert message.last_event_id.endswith(".done")
+            presented = parse(message.last_event_id)
+            assert presented is not None
+            assert presented.done
+            assert self.position is None or presented.position.offset >= self.position, f"{message} goes back"
             assert not self.missing(self.done_at, now_ms), "done, but not with everything said before"
         else:
             presented = parse(message.last_event_id)

@@ -230,7 +230,7 @@ class World:
         self._published = 0
         self._skeleton = skeleton
         self._patch()
-        self.run(self._open(log or Log(), retention))
+        self.run(self._open(Log() if log is None else log, retention))
 
     def _patch(self) -> None:
         for module in (delivery, socket_sink, asgi):

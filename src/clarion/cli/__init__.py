@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "run": "serve an ASGI app with uvicorn, streams on the socket sink",
     "publish": "publish an event to a journal or to a server",
     "listen": "print the events of a stream as they come",
+    "check": "find out whether a proxy holds a stream back",
     "demo": "serve a page that shows a hub at work",
     "bench": "measure fan-out on this machine",
 }
