@@ -72,7 +72,7 @@ class Delivery:
         self._workers: set[asyncio.Task[None]] = set()
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
         self._roomy = asyncio.Event()
-        self._finishing: dict[Subscription, tuple[str, bytes]] = {}
+        self._finishing: dict[Subscription, tuple[str, Callable[[], bytes]]] = {}
         self._closed = False
 
     # What the hub asks for.
@@ -109,10 +109,10 @@ class Delivery:
             reader.audience.lane.end(reader, bye)
             self._ended(reader)
 
-    def finish(self, reader: Subscription, reason: str, bye: bytes) -> None:
-        """End a stream as soon as its reader has everything that was published before."""
+    def finish(self, reader: Subscription, reason: str, bye: Callable[[], bytes]) -> None:
+        """End a stream as soon as its reader has everything that was published before. bye: makes its last frame."""
         if reader.state is State.LIVE:
-            self.end(reader, reason, bye)
+            self.end(reader, reason, bye())
         elif reader.state is State.BEHIND:
             self._finishing[reader] = (reason, bye)
 
@@ -146,7 +146,8 @@ class Delivery:
     def caught_up(self, reader: Subscription) -> None:
         """A reader has become live."""
         if self._finishing and (last := self._finishing.get(reader)) is not None:
-            self.end(reader, *last)
+            reason, bye = last
+            self.end(reader, reason, bye())
 
     def delivered(self, readers: int, events: int, size: int) -> None:
         """So many readers took so many events each, `size` bytes of them."""

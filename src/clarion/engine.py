@@ -181,16 +181,19 @@ class Engine:
 
     def bye(self, reader: Subscription, reason: str, detail: str | None = None) -> None:
         """End a stream on purpose: now, or, with `done`, when its reader has everything said before."""
-        frame = wire.bye(
-            reason,
-            retry_ms=self._retry_ms(reason),
-            detail=detail,
-            position=self.position(self.delivery.fanout.planned),
-        )
+
+        def frame() -> bytes:
+            return wire.bye(
+                reason,
+                retry_ms=self._retry_ms(reason),
+                detail=detail,
+                position=self.position(self.delivery.fanout.planned),
+            )
+
         if reason == DONE:
             self.delivery.finish(reader, reason, frame)
         else:
-            self.delivery.end(reader, reason, frame)
+            self.delivery.end(reader, reason, frame())
 
     def find(self, user: str | None = None, client: str | None = None) -> list[Subscription]:
         """The clients of a user, or the one with an id, or all."""

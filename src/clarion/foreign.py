@@ -11,14 +11,11 @@ def unwrap(data: Any, event: str | None, text: str | None) -> tuple[Any, str | N
     Their event type is used unless the caller names one. Their `id`, `retry` and `comment` belong to a connection of
     theirs: the hub gives positions for ids and says `retry` itself.
     """
-    kind = type(data)
-    if text is not None or not any(base.__name__ == "ServerSentEvent" for base in kind.__mro__):
+    if text is not None or not any(base.__name__ == "ServerSentEvent" for base in type(data).__mro__):
         return data, event, text
     if hasattr(data, "raw_data"):  # fastapi: data is JSON, raw_data is text
         raw = data.raw_data
         return (None, event or data.event, raw) if raw is not None else (data.data, event or data.event, None)
-    if kind.__name__ == "JSONServerSentEvent":  # sse-starlette's variant that says JSON
-        return data.data, event or data.event, None
-    if hasattr(data, "data") and hasattr(data, "event"):  # sse-starlette: data is text
+    if hasattr(data, "data") and hasattr(data, "event"):  # sse-starlette: data is text, also where it says JSON
         return None, event or data.event, "" if data.data is None else str(data.data)
     return data, event, text

@@ -101,7 +101,8 @@ def parse_since(since: str | int | timedelta | datetime | None, now_ms: int) -> 
         if match := _LAST.fullmatch(since):
             return parse_since(int(match[1]), now_ms)
         try:
-            return parse_since(datetime.fromisoformat(since), now_ms)
+            if "-" in since:
+                return parse_since(datetime.fromisoformat(since), now_ms)
         except (ValueError, OverflowError):
             pass
     raise ValueError(

@@ -16,4 +16,4 @@ class TestMemoryJournal(JournalContract):
 
 class TestSqliteJournal(JournalContract):
     def make(self, place: Path, now_ms: Callable[[], int]) -> Journal:
-        return SqliteJournal(place / "events.db", now_ms=now_ms)
+        return SqliteJournal(place / "events.db", now_ms=now_ms, follow_grace_ms=0)

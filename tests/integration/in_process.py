@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from clarion.parser import Message, Parser
 
 SECONDS = 10
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until it is true; each turn of the loop counts, so nothing is slept over."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():  # noqa: ASYNC110 - conditions of any kind
+            await asyncio.sleep(0)
 
 
 class Exchange:

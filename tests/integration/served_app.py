@@ -22,7 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from clarion import Client, Hub, Limits
 from clarion.retention import Retention
@@ -53,7 +53,6 @@ hub = Hub(
     clock=FastClock(WANTED["speed"]) if "speed" in WANTED else None,
 )
 released: list[str] = []
-transports: list[Any] = []
 
 
 @asynccontextmanager
@@ -136,17 +135,17 @@ async def stuck() -> None:
 
 
 @app.get("/about")
-async def about() -> dict[str, Any]:
+def about() -> dict[str, Any]:
     """What a test wants to know of the process. Says it of the server too, if this is uvicorn."""
     return {
         "pid": os.getpid(),
         "clients": hub.client_count,
         "behind": sum(1 for client in hub.clients() if client.lag),
         "released": released,
-        "descriptors": len(os.listdir("/proc/self/fd")),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
         "resident": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
-        "loop": type(asyncio.get_running_loop()).__module__,
-        "tasks": len(asyncio.all_tasks()),
+        "loop": type(hub.loop).__module__,
+        "tasks": len(asyncio.all_tasks(hub.loop)),
     }
 
 
@@ -160,7 +159,7 @@ class Tagging(BaseHTTPMiddleware):
 
 
 class Compressing:
-    """Compresses every response, streams too, as a careless middleware does."""
+    """Compresses streams, as a careless middleware does."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -170,10 +169,15 @@ class Compressing:
             await self.app(scope, receive, send)
             return
 
+        streams = False
+
         async def compressed(message: Any) -> None:
+            nonlocal streams
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"content-encoding", b"gzip")]
-            else:
+                streams = any(value.startswith(b"text/event-stream") for _, value in message["headers"])
+                if streams:
+                    message["headers"] = [*message["headers"], (b"content-encoding", b"gzip")]
+            elif streams:
                 message["body"] = gzip.compress(message["body"]) if message.get("body") else b""
             await send(message)
 

@@ -284,7 +284,8 @@ class Reader:
             while True:
                 rest.append(self.next(seconds))
         except Closed as closed:
-            assert clean is None or closed.clean is clean, f"the end was {closed}"
+            if clean is not None and closed.clean is not clean:
+                raise AssertionError(f"the end was {closed}") from None
         return rest
 
     def step(self) -> None:

@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -24,7 +24,7 @@ from clarion.sinks.base import Block
 from clarion.sinks.chunks import CHUNK_BYTES
 from clarion.subscription import State
 from clarion.takeover import EXTENSION
-from tests.integration.in_process import SECONDS, request
+from tests.integration.in_process import SECONDS, request, until
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -81,8 +81,7 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
         return client, listening.accept()[0]
 
 
-@pytest.fixture
-def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, Limit]]:
+def limit_writes(patch: pytest.MonkeyPatch) -> dict[int, Limit]:
     """Per descriptor: how much of a write of so many bytes the kernel takes; 0 for none now."""
     limits: dict[int, Limit] = {}
 
@@ -95,8 +94,13 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, Limit]]:
             raise BlockingIOError(errno.EAGAIN, "made up")
         return os.write(fd, data[:size])
 
-    monkeypatch.setattr(sink, "os", types.SimpleNamespace(write=write, read=os.read, close=os.close))
-    yield limits
+    patch.setattr(sink, "os", types.SimpleNamespace(write=write, read=os.read, close=os.close))
+    return limits
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> dict[int, Limit]:
+    return limit_writes(monkeypatch)
 
 
 def once(cut: int) -> Limit:
@@ -109,9 +113,7 @@ async def open_stream(hub: Hub, handing: Handing, **options: Any) -> None:
     response = hub.stream(topics=["news"], **options)
     exchange = request(response, extensions={EXTENSION: handing})
     await exchange.end()
-    async with asyncio.timeout(SECONDS):
-        while handing.fd < 0 or any(client.lag for client in hub.clients()):
-            await asyncio.sleep(0)
+    await until(lambda: handing.fd >= 0 and not any(client.lag for client in hub.clients()))
 
 
 async def catch_up(hub: Hub, handings: list[Handing]) -> None:
@@ -181,16 +183,12 @@ def test_any_cuts(seed: int, sizes: list[int]) -> None:
 
     async def main() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            limited = limited_in(patch)
+            limited = limit_writes(patch)
             async with Hub() as hub:
                 limits = [lambda size: chance.choice([0, 1, 7, size // 2, size - 1, size]) for _ in range(5)]
                 await run(hub, limited, limits, [str(n) * size for n, size in enumerate(sizes)])
 
     asyncio.run(main())
-
-
-def limited_in(patch: pytest.MonkeyPatch) -> dict[int, Limit]:
-    return next(limited.__wrapped__(patch))  # type: ignore[attr-defined,no-any-return]
 
 
 async def read_until(handing: Handing, condition: Callable[[], bool]) -> None:
@@ -204,22 +202,22 @@ async def read_until(handing: Handing, condition: Callable[[], bool]) -> None:
                 pass
 
 
-async def test_small_kernel_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET], ids=lambda family: family.name)
+async def test_small_kernel_buffers(family: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing made up: the kernel cuts, and says when there is room."""
     monkeypatch.setattr(sink, "SEND_BUFFER_BYTES", 4_096)
     bodies = [chr(97 + n % 26) * (n * 331 % 9_000) for n in range(60)]
-    for family in (socket.AF_UNIX, socket.AF_INET):
-        handing = Handing(family)
-        handing.ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-        async with Hub() as hub:
-            await open_stream(hub, handing)
-            await hub.publish_many([("news", body) for body in bodies])
-            await hub.settle()
-            await read_until(handing, lambda: not any(client.lag for client in hub.clients()))
-            await hub.drain(0)
-            await read_until(handing, lambda: handing.received.endswith(b"\r\n0\r\n\r\n"))
-        assert [json.loads(message.data) for message in handing.messages()] == bodies
-        handing.close()
+    handing = Handing(family)
+    handing.ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    async with Hub() as hub:
+        await open_stream(hub, handing)
+        await hub.publish_many([("news", body) for body in bodies])
+        await hub.settle()
+        await read_until(handing, lambda: not any(client.lag for client in hub.clients()))
+        await hub.drain(0)
+        await read_until(handing, lambda: handing.received.endswith(b"\r\n0\r\n\r\n"))
+    assert [json.loads(message.data) for message in handing.messages()] == bodies
+    handing.close()
 
 
 async def test_a_frozen_reader_holds_its_rest_and_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:

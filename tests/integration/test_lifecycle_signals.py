@@ -15,6 +15,7 @@ import pytest
 
 from clarion import Hub
 from clarion.parser import Message
+from tests.integration.in_process import until
 from tests.integration.servers import COMMANDS, SECONDS, H2Reader, Reader, Server, number_of, wait_until
 
 READERS = 8
@@ -215,6 +216,7 @@ def test_http_2(kind: str, tmp_path: Path) -> None:
             bye = event(reader)
             assert (bye.type, json.loads(bye.data)["reason"]) == ("bye", "drain")
             assert reader.next() is None
+            reader.close()  # granian waits for clients to do that
         server.wait()
         assert len(server.gone) == 3
 
@@ -237,9 +239,7 @@ async def test_hubs_may_close_in_any_order() -> None:
         stream = second.subscribe("news")
         signal.raise_signal(signal.SIGTERM)
         assert heard == [signal.SIGTERM]
-        async with asyncio.timeout(SECONDS):
-            while not second._open_engine().draining:
-                await asyncio.sleep(0.01)
+        await until(lambda: second._open_engine().draining)
         await second.close()
         signal.raise_signal(signal.SIGTERM)
         assert heard == [signal.SIGTERM] * 2

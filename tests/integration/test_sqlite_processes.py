@@ -95,6 +95,29 @@ async def test_delay_from_another_process(tmp_path: Path) -> None:
     assert statistics.median(delays) < 20
 
 
+async def test_narrow_retention_takes_nothing_from_followers_of_other_processes(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    rules = RetentionRules(Retention(max_count=5), {"presence/*": Retention(max_count=1)})
+    journal, other = SqliteJournal(path), SqliteJournal(path)
+    await journal.open(rules)
+    await other.open(rules)
+    batches = other.follow(0)
+    offsets: list[int] = []
+    appended = 0
+    while len(offsets) < 600:
+        if appended < 600:
+            appended += len(await journal.append([draft("presence/ada", created_ms=1) for _ in range(20)]))
+        if appended > len(offsets):
+            offsets += [entry.offset for entry in await anext(batches)]
+    assert offsets == list(range(1, 601))
+    async with asyncio.timeout(10):  # and once the grace is over, the bounds hold
+        while (await journal.bounds()).oldest < 600:
+            await asyncio.sleep(0.05)
+    await batches.aclose()
+    await other.close()
+    await journal.close()
+
+
 async def test_an_idle_follower_costs_almost_nothing(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path / "events.db")
     await journal.open(KEEP_ALL)

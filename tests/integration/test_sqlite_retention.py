@@ -28,7 +28,7 @@ class Bench:
 
     def keep(self, hub: Retention = Retention(), **topics: Retention) -> None:  # noqa: B008 (immutable)
         rules = RetentionRules(hub, {name.replace("_", "/"): rule for name, rule in topics.items()})
-        self.retaining = Retaining(self.store, rules, lambda: self.now_ms)
+        self.retaining = Retaining(self.store, rules, lambda: self.now_ms, follow_grace_ms=0)
 
     def append(self, *topics: str, **options: object) -> None:
         drafts = [draft(name, text="x" * 50, created_ms=self.now_ms, **options) for name in topics]  # type: ignore[arg-type]

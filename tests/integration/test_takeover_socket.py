@@ -45,10 +45,11 @@ def test_a_stream_is_taken_over_and_is_correct_to_its_end(kind: str, tmp_path: P
         assert "Traceback" not in server.log
 
 
-MIDDLEWARE = [["base"], ["cors"], ["gzip"], ["session"], ["base", "cors", "gzip", "session"], ["session", "base", "base"]]
+ALL = ["base", "cors", "gzip", "session"]
+MIDDLEWARE = [["base"], ["cors"], ["gzip"], ["session"], ALL, ["session", "base", "base"]]
 
 
-@pytest.mark.parametrize("middleware", MIDDLEWARE, ids=lambda names: "-".join(names))
+@pytest.mark.parametrize("middleware", MIDDLEWARE, ids="-".join)
 def test_middleware_keeps_its_headers(middleware: list[str], tmp_path: Path) -> None:
     with Server(tmp_path, "protocol", middleware=middleware) as server:
         headers = [("Origin", "https://page.example"), ("Accept-Encoding", "gzip")]
@@ -149,8 +150,7 @@ def test_a_client_that_goes_on_talking(tmp_path: Path) -> None:
         endless.connected()
         server.wait_for_clients(2)
         with pytest.raises(ConnectionError):
-            for _ in range(1_000):
-                endless.sock.sendall(b"x" * 16_384)
+            endless.sock.sendall(b"x" * 16_384_000)
         server.wait_for_clients(1)
         server.publish(first=3)
         assert reader.numbers(1) == [3]

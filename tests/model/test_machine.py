@@ -142,7 +142,8 @@ class Readers(RuleBasedStateMachine):
         client = self.someone(name).client
         if client is not None and client.reader is not None:
             self.world.idle()
-            client.ledger.done_at = self.world.fanout.planned
+            if not client.reader.is_closed:
+                client.ledger.done_at = self.world.fanout.planned
             self.world.engine.bye(client.reader, reason)
 
     @rule(name=names, last_event_id=st.sampled_from(STRANGE_IDS))

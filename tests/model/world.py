@@ -7,6 +7,7 @@ descriptors that the socket lane writes to, the time that a slice thinks it take
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -230,6 +231,7 @@ class World:
         self._published = 0
         self._skeleton = skeleton
         self._patch()
+        logging.disable(logging.CRITICAL)  # a journal fails on purpose, thousands of times
         self.run(self._open(Log() if log is None else log, retention))
 
     def _patch(self) -> None:
@@ -264,6 +266,7 @@ class World:
         finally:
             self.loop.close()
             self.patch.undo()
+            logging.disable(logging.NOTSET)
 
     async def _close(self) -> None:
         self.journal.gated = False

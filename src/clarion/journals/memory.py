@@ -72,11 +72,14 @@ class MemoryJournal:
         self._open = False
         for follower in getattr(self, "_followers", {}):
             follower.wake.set()
+            follower.roomy.set()
 
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
         self._check_open()
         appended: list[Appended] = []
         entries: list[Entry] = []
+        if self._key_ages:
+            self._forget_keys()
         for draft in drafts:
             if draft.key is not None and (first := self._keys.get((draft.topic, draft.key))) is not None:
                 appended.append(Appended(first, True))
@@ -101,9 +104,10 @@ class MemoryJournal:
             self._trim()
         for follower in list(self._followers):
             follower.extend(entries)
-            # Publishers that never wait would leave the follower no turn.
-            while len(follower.pending) > PUBLISHERS_WAIT_ENTRIES and follower in self._followers:
-                await asyncio.sleep(0)
+            if len(follower.pending) > PUBLISHERS_WAIT_ENTRIES:
+                # Publishers that never wait would leave the follower no turn.
+                follower.roomy.clear()
+                await follower.roomy.wait()
         return appended
 
     async def read(self, after: int, topics: TopicSet | None, *, max_entries: int, max_bytes: int, now_ms: int) -> Page:
@@ -120,7 +124,7 @@ class MemoryJournal:
                 break
             entries.append(entry)
             size += len(entry.frame)
-        return Page(entries, max(after, through), self._skeleton.missed(after, through, topics))
+        return Page(entries, max(after, through), self._skeleton.missed(after, through, topics, now_ms))
 
     async def tail(self, *, max_entries: int, max_bytes: int) -> tuple[int, list[Entry]]:
         self._check_open()
@@ -145,8 +149,14 @@ class MemoryJournal:
             first = self._order.first_after_time(since.after_ms)
             return self._newest if first is None else first.offset - 1
         if since.last is not None:
+            now_ms = self._now_ms()
             runs = [run.newest_first() for run in self._runs(topics)]
-            newest = list(islice(merge(*runs, key=_offset, reverse=True), since.last))
+            living = (
+                entry
+                for entry in merge(*runs, key=_offset, reverse=True)
+                if entry.expires_ms is None or entry.expires_ms > now_ms
+            )
+            newest = list(islice(living, since.last))
             return newest[-1].offset - 1 if newest else self._newest
         return self._newest
 
@@ -157,6 +167,8 @@ class MemoryJournal:
 
     async def follow(self, after: int) -> AsyncGenerator[Sequence[Entry], None]:
         self._check_open()
+        if after < self._incomplete_through:
+            raise JournalOverrun(f"entries after {after} were taken away before they were followed")
         follower = _Follower(self._order.after(after))
         self._followers[follower] = None
         try:
@@ -165,6 +177,8 @@ class MemoryJournal:
                     batch = list(islice(follower.pending, FOLLOW_BATCH_ENTRIES))
                     for _ in batch:
                         follower.pending.popleft()
+                    if len(follower.pending) <= PUBLISHERS_WAIT_ENTRIES:
+                        follower.roomy.set()
                     yield batch
                 if follower.overrun:
                     raise JournalOverrun(f"the follower was more than {FOLLOWER_ENTRIES} entries behind")
@@ -173,6 +187,7 @@ class MemoryJournal:
                 self._check_open()
         finally:
             self._followers.pop(follower, None)
+            follower.roomy.set()
 
     def _check_open(self) -> None:
         if not self._open:
@@ -236,8 +251,6 @@ class MemoryJournal:
             self._incomplete_through = max(self._incomplete_through, entry.offset)
         if len(self._order) > 2 * self._count + SWEEP_ENTRIES:
             self._sweep()
-        while self._key_ages and now_ms - self._key_ages[0][0] > KEY_WINDOW_SECONDS * 1000:
-            del self._keys[self._key_ages.popleft()[1]]
         if self._ruled and now_ms >= self._ages_due_ms:
             self._ages_due_ms = now_ms + RULE_AGE_CHECK_MS
             for kept in list(self._ruled):
@@ -262,12 +275,16 @@ class MemoryJournal:
         kept.size -= len(entry.frame)
         self._count -= 1
         self._bytes -= len(entry.frame)
-        self._incomplete_through = max(self._incomplete_through, entry.offset)
         if not len(kept.run):
             del self._topics[kept.name]
             self._ruled.pop(kept, None)
         if entry.expires_ms is None or entry.expires_ms > now_ms:
-            self._skeleton.add(kept.name, entry.offset)
+            self._skeleton.add(kept.name, entry.offset, entry.expires_ms)
+
+    def _forget_keys(self) -> None:
+        oldest_ms = self._now_ms() - KEY_WINDOW_SECONDS * 1000
+        while self._key_ages and self._key_ages[0][0] < oldest_ms:
+            del self._keys[self._key_ages.popleft()[1]]
 
     def _sweep(self) -> None:
         swept = [entry for entry in self._order if not self._is_kept(entry)]
@@ -290,11 +307,12 @@ class _Topic:
 class _Follower:
     """What one `follow` has still to give: usually emptied at its next turn in the loop."""
 
-    __slots__ = ("overrun", "pending", "wake")
+    __slots__ = ("overrun", "pending", "roomy", "wake")
 
     def __init__(self, entries: Iterator[Entry]) -> None:
         self.pending: deque[Entry] = deque(entries)
         self.wake = asyncio.Event()
+        self.roomy = asyncio.Event()
         self.overrun = False
 
     def extend(self, entries: Sequence[Entry]) -> None:

@@ -22,7 +22,7 @@ from clarion.journals.base import FOLLOW_BATCH_ENTRIES, Appended, Bounds, Page
 from clarion.journals.sqlite_file import BUSY_TIMEOUT_MS, JournalFile
 from clarion.journals.sqlite_follow import Feed, Watcher
 from clarion.journals.sqlite_reading import find_bounds, find_start, read_page, read_tail
-from clarion.journals.sqlite_retention import Retaining
+from clarion.journals.sqlite_retention import FOLLOW_GRACE_MS, Retaining
 from clarion.journals.sqlite_store import Store
 from clarion.journals.sqlite_writer import Call, Writer
 from clarion.retention import RetentionRules, Since
@@ -42,6 +42,7 @@ class SqliteJournal:
     """A `clarion.journals.base.Journal` in an SQLite file, which is made if it is not there.
 
     now_ms: Unix time in milliseconds, for retention by age; tests give their own.
+    follow_grace_ms: what is newer is kept in any case, so that other processes come to follow it.
     """
 
     shared = True
@@ -52,7 +53,9 @@ class SqliteJournal:
         *,
         now_ms: Callable[[], int] = _wall_ms,
         busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+        follow_grace_ms: int = FOLLOW_GRACE_MS,
     ) -> None:
+        self._follow_grace_ms = follow_grace_ms
         self._file = JournalFile(path, busy_timeout_ms=busy_timeout_ms)
         self._now_ms = now_ms
         self._ended: JournalError | None = JournalUnavailable(f"the journal {self._file.path} is not open")
@@ -78,7 +81,8 @@ class SqliteJournal:
             self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
             for _ in range(READERS):
                 self._readers.put(file.connect(reading=True))
-            self._writer = Writer(store, Retaining(store, rules, self._now_ms), self._loop, self._watcher.pass_on)
+            retaining = Retaining(store, rules, self._now_ms, follow_grace_ms=self._follow_grace_ms)
+            self._writer = Writer(store, retaining, self._loop, self._watcher.pass_on)
         except sqlite3.Error as error:
             file.close()
             raise file.told(error, "open") from error

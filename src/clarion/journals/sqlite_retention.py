@@ -3,7 +3,8 @@
 Run by the thread that writes, between appends. A step is a transaction of its own that does not wait for the disk: if
 a power cut undoes it, it is done again. The journal's own bounds are exact across processes, for what is kept is
 counted in the file. A topic's rule is looked at after a share of its bound has been appended by this process, and on
-a round over all topics; in between it may be overshot by that share and by what other processes append.
+a round over all topics; in between it may be overshot by that share and by what other processes append. What is
+newer than `FOLLOW_GRACE_MS` stays in any case.
 """
 
 # ruff: noqa: S608 (queries are put together from constants of this package; values are always bound)
@@ -25,6 +26,10 @@ from clarion.topics import is_pattern
 STEP_ENTRIES: Final = 2_048  # taken away at once: 10 to 20 ms, and more than a group of appends adds
 SLACK_SHARE: Final = 64  # a bound is looked after once 1/64 of it was appended: few, larger steps
 SLACK_ENTRIES: Final = 256  # ... or this much, whichever is less
+# What is newer stays whatever the bounds are, for followers of other processes to read it: they do within 50 ms, and a
+# bound such as "the last one of each topic" would otherwise cost their readers events.
+FOLLOW_GRACE_MS: Final = 1_000
+MARK_MS: Final = 100  # between two notes of how far the journal was when
 EPHEMERAL_SECONDS: Final = 5  # followers of other processes read within 50 ms; a process that stalls may take longer
 TIDY_MS: Final = 250  # between two looks at ages
 ROUND_MS: Final = 10_000  # rest between two rounds over all topics that have rules
@@ -54,7 +59,15 @@ _TOPIC = "entries WHERE topic = ? AND ephemeral = 0"
 class Retaining:
     """Keeps one journal within its rules. Used by the thread of its `Store` only."""
 
-    def __init__(self, store: Store, rules: RetentionRules, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rules: RetentionRules,
+        now_ms: Callable[[], int],
+        *,
+        follow_grace_ms: int = FOLLOW_GRACE_MS,
+    ) -> None:
+        self._follow_grace_ms = follow_grace_ms
         self._store = store
         self._connection = store.connection
         self._rules = rules
@@ -91,20 +104,27 @@ class Retaining:
         idle: no append is waiting, so the last few over a bound go too.
         """
         now_ms = self._now_ms()
-        if self._is_over(0 if idle else SLACK_ENTRIES):
-            return self._trim_all(self._rules.hub, now_ms)
-        if self._due:
-            topic, rule = self._due.popitem()
-            if self._trim_topic(topic, rule, now_ms):
-                self._due[topic] = rule
+        self._mark(now_ms)
+        if self._is_over(0 if idle else SLACK_ENTRIES) and self._trim_all(self._rules.hub, now_ms):
+            return True
+        if self._due and self._trim_due(now_ms):
             return True
         if now_ms >= self._tidy_due_ms or now_ms < self._tidy_due_ms - TIDY_MS:
             if self._tidy(now_ms):
                 return True
             self._tidy_due_ms = now_ms + TIDY_MS
-            if idle and self._is_over(0):
+            if idle and self._is_over(0) and self._trim_all(self._rules.hub, now_ms):
                 return True
         return self._go_round(now_ms)
+
+    def _trim_due(self, now_ms: int) -> bool:
+        """Trim topics that have grown over their rule, until one step was done. Those that are too new wait."""
+        for topic, rule in list(self._due.items()):
+            if self._trim_topic(topic, rule, now_ms):
+                return True
+            if not self._last_of_topic(topic, rule, now_ms):
+                del self._due[topic]
+        return False
 
     def _is_over(self, slack: int) -> bool:
         bound = self._rules.hub
@@ -127,6 +147,9 @@ class Retaining:
     def _trim_topic(self, topic: str, rule: Retention, now_ms: int) -> bool:
         """Take away what goes over the rule of a topic. Whether something was."""
         if not self._last_of_topic(topic, rule, now_ms):
+            return False
+        first = self._value(f"SELECT min(offset) FROM {_TOPIC}", topic)
+        if self._follow_grace_ms and first > self._there_since(now_ms, self._follow_grace_ms):
             return False
         with self._store.transaction(durable=False):
             return self._take_away(_TOPIC, (topic,), self._last_of_topic(topic, rule, now_ms), now_ms)
@@ -155,6 +178,8 @@ class Retaining:
 
     def _take_away(self, which: str, values: tuple[str, ...], last: int, now_ms: int) -> bool:
         """Delete those up to offset `last`, and leave a trace of each that a reader may miss."""
+        if self._follow_grace_ms:
+            last = min(last, self._there_since(now_ms, self._follow_grace_ms))
         if not last:
             return False
         where = f"{which} AND offset <= ?"
@@ -186,21 +211,29 @@ class Retaining:
             with self._store.transaction(durable=False):
                 last = self._last_by_age(_ALL, (), max_age_seconds, now_ms)
                 more = self._take_away(_ALL, (), last, now_ms)
-        over = self._ephemeral_through(now_ms)
+        self._mark(now_ms)
+        over = self._there_since(now_ms, EPHEMERAL_SECONDS * 1000)
         more |= self._delete("entries", "offset", "ephemeral = 1 AND offset <= ? ORDER BY offset", over)
         more |= self._delete("entries", "offset", "expires_ms <= ? ORDER BY expires_ms", now_ms)
         forgotten_ms = now_ms - KEY_WINDOW_SECONDS * 1000
         more |= self._delete("keys", "topic, key", "created_ms <= ? ORDER BY created_ms", forgotten_ms)
         return more
 
-    def _ephemeral_through(self, now_ms: int) -> int:
-        """The newest offset that was there `EPHEMERAL_SECONDS` ago: by this clock, whatever the publishers' say."""
-        if not self._marks or self._marks[-1][1] != self._store.newest:
+    def _mark(self, now_ms: int) -> None:
+        """Note how far the journal is now: by this clock, whatever the publishers' say."""
+        if self._marks and now_ms < self._marks[-1][0]:
+            self._marks.clear()  # the clock went back
+        if not self._marks or (self._marks[-1][1] != self._store.newest and now_ms - self._marks[-1][0] >= MARK_MS):
             self._marks.append((now_ms, self._store.newest))
         while len(self._marks) > 1 and self._marks[1][0] <= now_ms - EPHEMERAL_SECONDS * 1000:
             self._marks.popleft()
-        seen_ms, offset = self._marks[0]
-        return offset if seen_ms <= now_ms - EPHEMERAL_SECONDS * 1000 else 0
+
+    def _there_since(self, now_ms: int, age_ms: int) -> int:
+        """The newest offset that was there `age_ms` ago, as far as was noted; 0 if it is not known."""
+        for marked_ms, offset in reversed(self._marks):
+            if marked_ms <= now_ms - age_ms:
+                return offset
+        return 0
 
     def _delete(self, table: str, columns: str, which: str, until: int) -> bool:
         """Delete what is not counted as missed. Whether something was."""
