@@ -107,7 +107,7 @@ class Audiences:
     def count(self, topic: str) -> int:
         """How many clients get an event of `topic`; code inside this process is not counted."""
         if topic[0] != "@":
-            return sum(audience.size for audience in self.matching(topic) if audience.lane.streams)
+            return sum([audience.size for audience in self.matching(topic) if audience.lane.streams])
         if topic == ALL:
             return self.streams
         return sum(1 for reader in self.personal(topic) if reader.audience.lane.streams)

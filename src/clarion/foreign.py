@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+_PLAIN: Final = frozenset({dict, list, str, int, float, bool, type(None)})  # what is published most is no such object
 
 
 def unwrap(data: Any, event: str | None, text: str | None) -> tuple[Any, str | None, str | None]:

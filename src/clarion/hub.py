@@ -15,7 +15,7 @@ from clarion.engine import KICK_TOPIC, Engine, Settings
 from clarion.errors import HubClosed, InvalidTopic
 from clarion.event import Draft, Event, draft
 from clarion.journals import open_journal
-from clarion.journals.base import Journal
+from clarion.journals.base import Appended, Journal
 from clarion.lifecycle import ShutdownSignals
 from clarion.limits import Limits
 from clarion.local import LocalStream
@@ -193,18 +193,21 @@ class Hub:
         return await self._publish(self._drafts.to_user(user_id, data, self._clock.wall_ms(), **options))
 
     async def _publish(self, one: Draft) -> Receipt:
-        return (await self._append([one]))[0]
+        engine = self._open_engine()
+        (appended,) = await self.journal.append((one,))
+        self._observer.published(1, len(one.body))
+        return self._receipt(engine, one, appended)
 
     async def _append(self, drafts: Sequence[Draft]) -> list[Receipt]:
         engine = self._open_engine()
         appended = await self.journal.append(drafts)
-        epoch, count = self.journal.epoch, engine.audiences.count
-        self._observer.published(len(drafts), sum(len(one.body) for one in drafts))
-        receipts: list[Receipt] = []
-        for one, (offset, duplicate) in zip(drafts, appended, strict=True):
-            position = Position(epoch, offset)
-            receipts.append(Receipt(str(position), position, 0 if duplicate else count(one.topic), duplicate))
-        return receipts
+        self._observer.published(len(drafts), sum([len(one.body) for one in drafts]))
+        return [self._receipt(engine, one, done) for one, done in zip(drafts, appended, strict=True)]
+
+    def _receipt(self, engine: Engine, one: Draft, appended: Appended) -> Receipt:
+        offset, duplicate = appended
+        position = Position(self.journal.epoch, offset)
+        return Receipt(str(position), position, 0 if duplicate else engine.audiences.count(one.topic), duplicate)
 
     async def settle(self) -> None:
         """Wait until everything published in this process so far was offered to every live reader. For tests and benchmarks."""

@@ -77,7 +77,7 @@ class Server:
         environment = {
             **os.environ,
             "CLARION_TEST": json.dumps({"diary": str(self._diary), **wanted}),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src"))),
             "PYTHONUNBUFFERED": "1",
         }
         transport = httpx.HTTPTransport(uds=None if uds is None else str(uds), verify=False)

@@ -127,7 +127,7 @@ def test_who_stalls_is_let_go_and_who_is_only_quiet_is_not(kind: str, tmp_path: 
 @pytest.mark.parametrize("kind", ["hypercorn-single", "granian"])
 def test_a_frozen_http_2_stream_costs_a_bounded_amount(kind: str, tmp_path: Path) -> None:
     """hypercorn takes everything for a stream whose window is shut, so it is ended after so much; granian waits."""
-    with Server(tmp_path, kind, retention={"max_count": 100}) as server:
+    with Server(tmp_path, kind) as server:
         frozen = H2Reader(server, frozen=True)
         hello = frozen.next()
         assert hello is not None
