@@ -27,6 +27,12 @@ READ_BYTES: Final = 65_536
 DAWDLE_BYTES: Final = 512
 """What a slow reader takes at a time."""
 
+STAY_SECONDS: Final = 2.0
+"""How long a connection lasts on average."""
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long a reader waits for an answer."""
+
 SMALL_BUFFER_BYTES: Final = 8_192
 """Receive buffer of readers that will be slow: so that the server feels it soon."""
 
@@ -67,40 +73,45 @@ class Reader:
 
     async def _visit(self) -> None:
         """One connection, of some length and some manner, with a sudden end."""
-        chance, tally = self._chance, self._tally
-        manner = chance.choices(("reads", "dawdles", "freezes"), (8, 1, 1))[0]
-        stay = time.monotonic() + chance.expovariate(0.5)
-        connection = self._connect(manner)
-        with connection:
-            loop = asyncio.get_running_loop()
-            await loop.sock_sendall(connection, self._request())
+        manner = self._chance.choices(("reads", "dawdles", "freezes"), (8, 1, 1))[0]
+        with self._connect(manner) as connection:
+            await asyncio.get_running_loop().sock_sendall(connection, self._request())
+            tally = self._tally
             tally.connects += 1
             tally.resumes += bool(self._last_id)
             tally.dawdles += manner == "dawdles"
             tally.freezes += manner == "freezes"
-            stream = Incoming()
-            while (left := stay - time.monotonic()) > 0:
-                if manner == "freezes":
-                    await asyncio.sleep(left)
-                    break
-                take = DAWDLE_BYTES if manner == "dawdles" else READ_BYTES
-                try:
-                    async with asyncio.timeout(left):
-                        run = await loop.sock_recv(connection, take)
-                except TimeoutError:
-                    break
-                if not run:
-                    break
-                for frame in stream.frames(run):
-                    self._take(frame)
-                if stream.refused:
-                    tally.refused += 1
-                    break
-                if manner == "dawdles":
-                    await asyncio.sleep(0.02)
+            await self._stay(connection, manner)
             tally.drops += 1
             # A reset, as of a phone that left the network: nothing more is read, nothing is said.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def _stay(self, connection: socket.socket, manner: str) -> None:
+        loop, stream = asyncio.get_running_loop(), Incoming()
+        length = self._chance.expovariate(1 / STAY_SECONDS)
+        if manner == "freezes":
+            await asyncio.sleep(length)
+            return
+        take = DAWDLE_BYTES if manner == "dawdles" else READ_BYTES
+        # The stay begins with the answer: who leaves before it would only make a slow server slower.
+        end = time.monotonic() + PATIENCE_SECONDS
+        while (left := end - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    run = await loop.sock_recv(connection, take)
+            except TimeoutError:
+                return
+            if not run:
+                return
+            if not stream.is_answered:
+                end = time.monotonic() + length
+            for frame in stream.frames(run):
+                self._take(frame)
+            if stream.refused:
+                self._tally.refused += 1
+                return
+            if manner == "dawdles":
+                await asyncio.sleep(0.02)
 
     def _connect(self, manner: str) -> socket.socket:
         connection = socket.socket()
@@ -151,6 +162,11 @@ class Incoming:
         self._head: bytes | None = b""
         self._due, self._line, self._rest = 0, b"", b""
         self.refused = False
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the response head has come."""
+        return self._head is None
 
     def frames(self, run: bytes) -> list[bytes]:
         """Return the frames that `run` completes."""

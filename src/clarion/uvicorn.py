@@ -69,7 +69,7 @@ class Protocol(HttpToolsProtocol):
             await self._app(scope, receive, offer.send)
         finally:
             self._offer = None
-            del scope["extensions"][EXTENSION]
+            scope["extensions"].pop(EXTENSION, None)
 
 
 class ConnectionOffer:

@@ -191,6 +191,24 @@ def test_any_cuts(seed: int, sizes: list[int]) -> None:
     asyncio.run(main())
 
 
+async def test_a_reader_with_nothing_left_to_take_is_not_waited_for(limited: dict[int, Limit]) -> None:
+    """What it did not take has expired meanwhile. It would be let go as stalled if it stayed quiet."""
+    handing = Handing()
+    async with Hub() as hub:
+        await open_stream(hub, handing)
+        (reader,) = hub._open_engine().audiences.clients.values()
+        limited[handing.fd] = lambda size: 0
+        await hub.publish("news", 1, ttl=0.001)
+        await hub.settle()
+        assert reader.state is State.BEHIND
+        assert reader.blocked
+        del limited[handing.fd]
+        await asyncio.sleep(0.005)
+        await catch_up(hub, [handing])
+        assert not reader.blocked
+    handing.close()
+
+
 async def read_until(handing: Handing, condition: Callable[[], bool]) -> None:
     """Take in a little at a time."""
     async with asyncio.timeout(SECONDS):

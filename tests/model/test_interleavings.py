@@ -51,9 +51,7 @@ class Browser:
     async def connect(self, since: Since) -> None:
         core = self.hub._open_engine()
         assert core.sockets is not None
-        reader = SocketReader(
-            core.client_id(), self.name, core.audiences.of(self.topics, core.sockets.lane), 0, 0
-        )
+        reader = SocketReader(core.client_id(), self.name, core.audiences.of(self.topics, core.sockets.lane), 0, 0)
         reader.heartbeat_ms = 1_000
         start = await core.starts.find(reader, self.last_event_id or None, since)
         reader.cursor = start.cursor
@@ -189,9 +187,7 @@ WIDE = Room(5_000, 1 << 20, 100_000, 1_000_000, (1, 1, 1, 2, 3), 100_000)
 
 
 def _make(room: Room, truth: Truth, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    monkeypatch.setattr(
-        engine, "Log", lambda: Log(max_entries=room.log_entries, max_bytes=room.log_bytes)
-    )
+    monkeypatch.setattr(engine, "Log", lambda: Log(max_entries=room.log_entries, max_bytes=room.log_bytes))
     monkeypatch.setattr(socket_sink, "SEND_BUFFER_BYTES", 2_048)
     monkeypatch.setattr(socket_sink, "CLOCK_EVERY", 2)
     monkeypatch.setattr(memory, "FOLLOWER_ENTRIES", room.follower_entries)

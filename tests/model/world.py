@@ -348,9 +348,7 @@ class World:
         self.people[name] = Person(name, TopicSet(topics), user)
         return self.people[name]
 
-    def connect(
-        self, person: Person, *, lane: str = "socket", capacity: int = 1 << 20, since: Since = LIVE
-    ) -> None:
+    def connect(self, person: Person, *, lane: str = "socket", capacity: int = 1 << 20, since: Since = LIVE) -> None:
         """Begin to connect somebody: `lane` is "socket", "asgi", or "moved" from one to the other."""
         person.opening = self.loop.create_task(self._connect(person, lane, capacity, since))
 
@@ -364,9 +362,7 @@ class World:
         reader.cursor = start.cursor
         core.join(reader)
         topics = person.topics.union(ALL, *reader.personal_topics)
-        ledger = Ledger(
-            self.truth, topics, person.last_event_id, began_ms=began_ms, ephemeral_after=core.log.head
-        )
+        ledger = Ledger(self.truth, topics, person.last_event_id, began_ms=began_ms, ephemeral_after=core.log.head)
         client = Client(ledger, capacity, lane == "socket")
         hello = core.hello(reader, start.mode, start.gap, start.missed, person.last_event_id or None)
         client.buffer += chunk(hello) if lane == "socket" else hello

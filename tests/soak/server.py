@@ -17,7 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import clarion.engine
+import clarion.fanout
 import clarion.journals.memory
+import clarion.pager
 from clarion import Event, Hub, Retention
 from clarion.journals.skeleton import Skeleton
 from clarion.log import Log
@@ -31,7 +33,8 @@ HEARTBEAT_SECONDS = 1.0
 
 def make_app(journal: str) -> Starlette:
     clarion.engine.Log = lambda: Log(max_entries=3_000, max_bytes=1 << 20)  # type: ignore[misc, assignment]
-    clarion.journals.memory.Skeleton = lambda: Skeleton(50_000)  # type: ignore[misc, assignment]
+    clarion.journals.memory.Skeleton = lambda: Skeleton(3_000)  # type: ignore[misc, assignment]
+    clarion.pager.CACHE_BYTES = clarion.fanout.BLOCK_CACHE_BYTES = 1 << 20  # type: ignore[misc]
     hub = Hub(journal, retention=Retention(max_count=KEPT_ENTRIES), heartbeat_seconds=HEARTBEAT_SECONDS)
 
     async def events(request: Request) -> Response:
@@ -46,9 +49,7 @@ def make_app(journal: str) -> Starlette:
         )
 
     async def publish(request: Request) -> Response:
-        offsets: list[int] = []
-        for one in await request.json():
-            offsets.append((await _publish(hub, one)).position.offset)
+        offsets = [(await _publish(hub, one)).position.offset for one in await request.json()]
         return JSONResponse({"offsets": offsets, "epoch": hub.journal.epoch})
 
     async def stats(request: Request) -> Response:

@@ -184,6 +184,23 @@ async def test_who_was_closed_before_its_block_is_not_written_to() -> None:
     assert server.sent == []
 
 
+async def test_who_catches_up_gives_the_loop_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clarion.log.SEGMENT_ENTRIES", 1)
+    server = Server()
+    server.fanout.log.extend([entry(n, "t") for n in range(1, 9)])
+    server.fanout.plan()
+    reader = server.connect(after=0)
+    await asyncio.sleep(0)
+    assert server.sent == [b"<1>"]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert server.sent == [b"<1>", b"<2>", b"<3>", b"<4>"]
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert reader.state is State.LIVE
+    server.close(reader)
+
+
 async def test_what_send_raises_ends_the_stream() -> None:
     server = Server()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -43,13 +44,11 @@ def test_chunked_says_the_same_in_chunks(sizes: list[int], prefix: bytes) -> Non
     _marks_are_right(block, entries, prefix, decoded)
     ends = [0, *(end for end, _ in block.marks)]
     largest = max([len(one.frame) for one in entries], default=0)
-    for begin, end in zip(ends, ends[1:], strict=False):
+    for begin, end in itertools.pairwise(ends):
         assert end - begin < CHUNK_BYTES + largest + len(prefix) + 10, "one chunk is what a frozen reader costs"
 
 
-def _marks_are_right(
-    block: Block, entries: list[Entry], prefix: bytes, decode: Callable[[bytes], bytes]
-) -> None:
+def _marks_are_right(block: Block, entries: list[Entry], prefix: bytes, decode: Callable[[bytes], bytes]) -> None:
     assert (block.after, block.through, block.events) == (1, 100, len(entries))
     for end, offset in block.marks:
         reached = [one.frame for one in entries if one.offset <= offset]

@@ -26,6 +26,9 @@ values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+SECOND = datetime(2026, 1, 2, tzinfo=UTC)
+
+
 class Colour(Enum):
     RED = "red"
 
@@ -57,8 +60,8 @@ def test_it_is_one_line_that_says_the_value(value: Any) -> None:
     [
         (Point(1, 2.5), b'{"x":1,"y":2.5}'),
         (Struct("s"), b'{"name":"s"}'),
-        (Model(firstName="Ann", at=datetime(2026, 1, 2, tzinfo=UTC)), b'{"firstName":"Ann","at":"2026-01-02T00:00:00Z"}'),
-        ({"inside": [Point(1, 2.0), Model(firstName="B", at=datetime(2026, 1, 2, tzinfo=UTC))]},
+        (Model(firstName="Ann", at=SECOND), b'{"firstName":"Ann","at":"2026-01-02T00:00:00Z"}'),
+        ({"inside": [Point(1, 2.0), Model(firstName="B", at=SECOND)]},
          b'{"inside":[{"x":1,"y":2.0},{"firstName":"B","at":"2026-01-02T00:00:00Z"}]}'),
         (datetime(2026, 1, 2, tzinfo=UTC), b'"2026-01-02T00:00:00Z"'),
         (uuid.UUID(int=7), b'"00000000-0000-0000-0000-000000000007"'),

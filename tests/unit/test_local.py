@@ -42,7 +42,9 @@ async def test_what_it_receives() -> None:
             _ = second.data
 
 
-@pytest.mark.parametrize(("since", "wanted"), [("earliest", [1, 2, 3]), (2, [2, 3]), ("last:1", [3]), ("5m", [1, 2, 3])])
+@pytest.mark.parametrize(
+    ("since", "wanted"), [("earliest", [1, 2, 3]), (2, [2, 3]), ("last:1", [3]), ("5m", [1, 2, 3])]
+)
 async def test_it_starts_where_it_is_told(since: Any, wanted: list[int]) -> None:
     async with Hub() as hub:
         for n in (1, 2, 3):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _cut(made: list[Entry], places: list[int]) -> list[list[Entry]]:
     ends = [0, *sorted(place % (len(made) + 1) for place in places), len(made)]
-    return [made[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]
+    return [made[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 @given(entries, st.lists(st.integers(0, 60)), st.integers(1, 20), st.integers(20, 400))
@@ -57,7 +59,9 @@ def test_it_holds_everything_after_its_floor(
 
 
 @given(entries, st.integers(1, 30), st.data())
-def test_segments_hold_everything_and_end_at_fixed_places(made: list[Entry], max_entries: int, data: st.DataObject) -> None:
+def test_segments_hold_everything_and_end_at_fixed_places(
+    made: list[Entry], max_entries: int, data: st.DataObject
+) -> None:
     log = Log(max_entries=max_entries)
     log.extend(made)
     if log.floor == log.head:
