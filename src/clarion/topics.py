@@ -85,6 +85,7 @@ def is_pattern(topic: str) -> bool:
     return "*" in topic and any(level in ("*", "**") for level in topic.split("/"))
 
 
+@lru_cache(maxsize=16_384)  # a reader that catches up asks for the same few topics again and again
 def matches(pattern: str, topic: str) -> bool:
     """Whether `topic` is `pattern` or matches it. Linear in the levels of both (no backtracking blow-up)."""
     if not is_pattern(pattern):
@@ -138,7 +139,12 @@ class TopicSet:
 
     def matches(self, topic: str) -> bool:
         """Whether an event of `topic` is for this set."""
-        return topic in self.exact or any(matches(pattern, topic) for pattern in self.patterns)
+        if topic in self.exact:
+            return True
+        for pattern in self.patterns:  # noqa: SIM110 - a generator costs as much again
+            if matches(pattern, topic):
+                return True
+        return False
 
     def union(self, *names: str) -> TopicSet:
         """This set with more topics."""

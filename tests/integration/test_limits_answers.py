@@ -6,8 +6,6 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clarion import Hub, Limits
+from clarion.testing.clock import ManualClock
 from tests.integration.in_process import Exchange, answer, request, stream, until
 
 
@@ -283,54 +282,29 @@ def test_a_reader_gets_nobody_elses_events(seed: int) -> None:
     asyncio.run(run())
 
 
-class Clock:
-    """Stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.now_ms = 1_000_000
-        self.timers: list[Callable[[], None]] = []
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> Any:
-        self.timers.append(callback)
-        return SimpleNamespace(cancel=lambda: self.timers.remove(callback))
-
-    def turn(self, seconds: float) -> None:
-        self.now_ms += round(seconds * 1000)
-        timers, self.timers = self.timers, []
-        for callback in timers:
-            callback()
-
-
 async def test_who_was_quiet_for_long_has_time_to_take_the_next_event() -> None:
     """And is let go only when it has not taken it for as long as readers have."""
-    clock = Clock()
+    clock = ManualClock()
     async with Hub(clock=clock) as hub:
-        app, blocked = App(hub, heartbeat_seconds=0), asyncio.Event()
+        app, writing = App(hub, heartbeat_seconds=0), asyncio.Event()
 
         async def slow_app(scope: Any, receive: Any, send: Any) -> None:
             async def slow_send(message: Any) -> None:
                 if b"data: 1\n" in message.get("body", b""):
-                    await blocked.wait()
+                    writing.set()
+                    await asyncio.Event().wait()  # nobody reads
                 await send(message)
 
             await app(scope, receive, slow_send)
 
         exchange = request(slow_app)
         await exchange.connected()
-        for _ in range(10):
-            clock.turn(59)
+        clock.advance(590)
         await hub.publish("news", 1)
-        await until(lambda: any(client.lag for client in hub.clients()))
-        clock.turn(5)
+        await writing.wait()
+        clock.advance(15)
         assert hub.client_count == 1
-        clock.turn(30)
-        clock.turn(30)
+        clock.advance(120)
         await exchange.end()
         assert hub.client_count == 0
         assert not exchange.complete

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from time import monotonic
 from typing import Any, Final, Protocol
 
 from clarion.event import Entry
@@ -17,7 +16,7 @@ from clarion.sinks.base import Block
 from clarion.sinks.chunks import plain_block
 from clarion.subscription import State, Subscription
 
-CLOCK_EVERY: Final = 32  # readers woken between two looks at the clock
+WAKES_PER_TURN: Final = 48  # readers woken in one turn of the loop: a millisecond of their coroutines' work
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -64,24 +63,29 @@ class AsgiLane:
     def __init__(self, pump: Pump, *, streams: bool = True) -> None:
         self._pump = pump
         self.streams = streams
+        self._woken = 0
 
     def block(self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"") -> Block:
         return plain_block(entries, after, through, prefix)
 
     def deliver(self, readers: Sequence[Subscription], start: int, block: Block, until: float) -> int:
         fell_behind = self._pump.fanout.fell_behind
-        index = start
-        while index < len(readers):
-            for reader in readers[index : index + CLOCK_EVERY]:
-                if reader.state is State.LIVE:
-                    assert isinstance(reader, AsgiReader)
-                    fell_behind(reader, block.after)
-                    reader.handed = block
-                    reader.wake()
-            index += CLOCK_EVERY
-            if monotonic() >= until:
-                break
-        return min(index, len(readers))
+        for index in range(start, len(readers)):
+            if self._woken == WAKES_PER_TURN:
+                return index
+            reader = readers[index]
+            if reader.state is State.LIVE:
+                assert isinstance(reader, AsgiReader)
+                fell_behind(reader, block.after)
+                reader.handed = block
+                reader.wake()
+                if not self._woken:
+                    asyncio.get_running_loop().call_soon(self._next_turn)
+                self._woken += 1
+        return len(readers)
+
+    def _next_turn(self) -> None:
+        self._woken = 0
 
     def feed(self, reader: Subscription) -> None:
         assert isinstance(reader, AsgiReader)
