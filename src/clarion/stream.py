@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -61,7 +62,7 @@ class StreamResponse(Response):
 
     def __init__(self, engine: Engine | None, request: Request, headers: Mapping[str, str] | None = None) -> None:
         self.status_code = 200
-        self.background = None
+        self.background: BackgroundTask | None = None
         self.raw_headers = list(HEADERS)  # the bytes themselves are shared by all streams
         for name, value in (headers or {}).items():
             self.headers[name] = value

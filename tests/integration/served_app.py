@@ -105,6 +105,12 @@ async def events(request: Request, resource: str = Depends(dependency)) -> Respo
     return hub.stream(topics=topics, user=query.get("user"), **options)
 
 
+@app.get("/early")
+async def early(resource: str = Depends(dependency, scope="function")) -> Response:
+    """A stream whose dependencies are released before it begins, on any server."""
+    return hub.stream(topics=["news"])
+
+
 @app.post("/publish/{topic:path}")
 async def publish(topic: str, request: Request) -> dict[str, Any]:
     """Publish the body `times` times, with its number in front."""

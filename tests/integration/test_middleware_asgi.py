@@ -37,3 +37,12 @@ def test_a_stream_through_middleware(kind: str, middleware: list[str], tmp_path:
         server.wait()
         assert [one["reason"] for one in server.gone] == ["disconnected", "drain"]
         assert "Traceback" not in server.log
+
+
+def test_dependencies_are_held_by_the_stream_unless_they_are_of_the_function(tmp_path: Path) -> None:
+    """What the documents say of database sessions where a stream is not taken over."""
+    with Server(tmp_path, "uvicorn") as server:
+        Reader(server, "/early").connected()
+        assert server.about()["released"] == ["opened", "closed"]
+        Reader(server, "/events").connected()
+        assert server.about()["released"] == ["opened", "closed", "opened"]

@@ -235,10 +235,10 @@ class World:
         self.run(self._open(Log() if log is None else log, retention))
 
     def _patch(self) -> None:
-        for module in (delivery, socket_sink, asgi):
+        for module in (delivery, socket_sink):
             self.patch.setattr(module, "monotonic", self._monotonic)
-        for module in (socket_sink, asgi):
-            self.patch.setattr(module, "CLOCK_EVERY", 1)
+        self.patch.setattr(socket_sink, "CLOCK_EVERY", 1)
+        self.patch.setattr(asgi, "WAKES_PER_TURN", 1)
         self.patch.setattr(socket_sink, "os", self.wires)
         self.patch.setattr(delivery, "PAGE_RETRY_SECONDS", 0)
         self.patch.setattr(engine, "follow", _no_follower)

@@ -279,6 +279,8 @@ def _report(soak: Soak, samples: list[int], growth: float, tasks: int, seconds: 
         print(f"  {name:<12} {count}")
     middle = mib[int(len(mib) * WARM_UP_SHARE)]
     print(f"  memory MiB   start {mib[0]:.1f}, settled {middle:.1f}, end {mib[-1]:.1f}, most {max(mib):.1f}")
+    eighths = [statistics.median(mib[at : at + len(mib) // 8 + 1]) for at in range(0, len(mib), len(mib) // 8 + 1)]
+    print("  each eighth  " + " ".join(f"{size:.1f}" for size in eighths))
     print(f"  growth MiB   {growth:+.2f} after warm-up; tasks left {tasks}")
     for fault in soak.faults[:10]:
         print(f"  FAULT        {fault}")

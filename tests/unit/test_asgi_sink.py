@@ -229,8 +229,8 @@ async def test_a_budget_of_bytes_is_kept() -> None:
     assert server.sent == [b"<1>", b"<2>", b"<3>"]
 
 
-async def test_a_slice_ends_on_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clarion.sinks.asgi.CLOCK_EVERY", 2)
+async def test_a_turn_of_the_loop_wakes_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clarion.sinks.asgi.WAKES_PER_TURN", 2)
     server = Server()
     audience = server.fanout.audiences.of(TopicSet(["t"]), server.lane)
     readers = [AsgiReader(str(n), None, audience, 0, 0) for n in range(5)]
@@ -238,6 +238,10 @@ async def test_a_slice_ends_on_time(monkeypatch: pytest.MonkeyPatch) -> None:
         server.fanout.join(reader)
         server.fanout.take(reader, NOW_MS)
     block = server.lane.block([entry(1, "t")], 0, 1)
-    assert server.lane.deliver(readers, 0, block, 0.0) == 2
+    assert server.lane.deliver(readers, 0, block, FOREVER) == 2
+    assert server.lane.deliver(readers, 2, block, FOREVER) == 2
     assert [reader.handed is block for reader in readers] == [True, True, False, False, False]
-    assert server.lane.deliver(readers, 2, block, FOREVER) == 5
+    await asyncio.sleep(0)
+    assert server.lane.deliver(readers, 2, block, FOREVER) == 4
+    await asyncio.sleep(0)
+    assert server.lane.deliver(readers, 4, block, FOREVER) == 5
