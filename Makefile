@@ -9,7 +9,8 @@ python := .venv/bin/python
 ARGS ?=
 # Tests that start no process, and tests with processes, sockets and a browser.
 fast := tests/unit tests/model tests/contract tests/architecture
-slow := tests/integration tests/e2e tests/fuzz
+slow := tests/integration tests/fuzz
+browser := tests/e2e
 
 # pyright says that a newer one exists; the lock decides.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
@@ -29,8 +30,10 @@ test: setup ## Run every test
 	@scripts/browser
 	@echo "test: unit, model, contract, architecture"
 	@$(python) -m pytest -q -n 2 --dist worksteal $(fast) $(ARGS)
-	@echo "test: integration, e2e, fuzz"
-	@$(python) -m pytest -q --durations 5 $(slow) $(ARGS)
+	@echo "test: integration, fuzz"
+	@$(python) -m pytest -q -n 2 --dist worksteal --durations 5 $(slow) $(ARGS)
+	@echo "test: a browser"
+	@$(python) -m pytest -q --durations 5 $(browser) $(ARGS)
 
 test-fast: setup ## Run only the tests that start no process
 	@$(python) -m pytest -q $(fast) $(ARGS)

@@ -21,7 +21,7 @@ from clarion.testing import RecordingSink
 from clarion.topics import TopicSet
 from tests.unit.core import NOW_MS, PlainLane, core
 
-ROUNDS = 2_000
+ROUNDS = 1_000
 
 
 def _crowd(count: int) -> Audiences:
@@ -35,14 +35,11 @@ def _crowd(count: int) -> Audiences:
 
 
 def _seconds(audiences: Audiences) -> float:
-    """The best of several runs of matching a publish."""
-    best = float("inf")
-    for _ in range(5):
-        began = perf_counter()
-        for _ in range(ROUNDS):
-            assert len(list(audiences.matching("news"))) == 2
-        best = min(best, perf_counter() - began)
-    return best
+    """How long matching a publish takes, many times."""
+    began = perf_counter()
+    for _ in range(ROUNDS):
+        assert len(list(audiences.matching("news"))) == 2
+    return perf_counter() - began
 
 
 async def _all_live(readers: Sequence[Subscription]) -> None:
@@ -55,7 +52,8 @@ async def _all_live(readers: Sequence[Subscription]) -> None:
 
 def test_a_hundred_thousand_subscriptions_to_other_topics_make_a_publish_no_slower() -> None:
     few, many = _crowd(100), _crowd(100_000)
-    assert _seconds(many) < 3 * _seconds(few)
+    pairs = [(_seconds(few), _seconds(many)) for _ in range(15)]  # in turn: whatever else runs slows both
+    assert min(slow for _, slow in pairs) < 3 * min(quick for quick, _ in pairs)
 
 
 def test_thousands_with_topics_of_their_own_get_the_same_bytes_of_a_broadcast() -> None:
