@@ -90,7 +90,7 @@ class Hub:
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None]:
-        """The hub's life as an app's: `FastAPI(lifespan=hub.lifespan)`. In a lifespan of your own: `async with hub:`."""
+        """The hub's life as an app's: `FastAPI(lifespan=hub.lifespan)`. In one of your own: `async with hub:`."""
         async with self:
             yield
 
@@ -210,7 +210,7 @@ class Hub:
         return Receipt(str(position), position, 0 if duplicate else engine.audiences.count(one.topic), duplicate)
 
     async def settle(self) -> None:
-        """Wait until everything published in this process so far was offered to every live reader. For tests and benchmarks."""
+        """Wait until everything published so far was offered to every live reader. For tests and benchmarks."""
         engine = self._open_engine()
         newest = (await self.journal.bounds()).newest
         await engine.delivery.settle(newest)

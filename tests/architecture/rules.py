@@ -106,9 +106,7 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
 def read_package(folder: Path) -> list[Module]:
     """Every module under the package's folder, sorted by name."""
     sources = {
-        ".".join(path.relative_to(folder).with_suffix("").parts)
-        .removesuffix("__init__")
-        .removesuffix("."): path
+        ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path
         for path in sorted(folder.rglob("*.py"))
     }
     modules = []
@@ -184,9 +182,7 @@ def upward_imports(modules: list[Module]) -> list[str]:
             own = _own(imported.module)
             target = layers.get(own) if own is not None else None
             if target and module.layer and rank[target] > rank[module.layer]:
-                broken.append(
-                    f"{module.at(imported.line)} {module.layer} imports {imported.module} of {target}"
-                )
+                broken.append(f"{module.at(imported.line)} {module.layer} imports {imported.module} of {target}")
     return broken
 
 
@@ -204,9 +200,7 @@ def impure_modules(modules: list[Module]) -> list[str]:
         broken += [
             f"{module.at(node.lineno)} {module.layer} reads the clock with .{node.func.attr}()"
             for node in ast.walk(module.tree)
-            if isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in CLOCK_READS
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCK_READS
         ]
     return broken
 
@@ -275,9 +269,7 @@ def long_functions(modules: list[Module]) -> list[str]:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = _lines_of_code(node)
                 if lines > FUNCTION_LINES:
-                    broken.append(
-                        f"{module.at(node.lineno)} {node.name}: {lines} lines, at most {FUNCTION_LINES}"
-                    )
+                    broken.append(f"{module.at(node.lineno)} {node.name}: {lines} lines, at most {FUNCTION_LINES}")
     return broken
 
 

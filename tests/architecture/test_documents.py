@@ -70,8 +70,7 @@ def project() -> dict[str, list[str]]:
 def test_the_lock_has_every_dependency_in_a_version_that_is_asked_for() -> None:
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     locked = {
-        canonicalize_name(name): version
-        for name, version in re.findall(r"^([\w.-]+)==([\w.!+-]+)", lock, re.MULTILINE)
+        canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==([\w.!+-]+)", lock, re.MULTILINE)
     }
     assert locked
     wrong = [

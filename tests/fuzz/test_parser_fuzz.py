@@ -132,9 +132,7 @@ def test_the_parser_agrees_with_the_standard(stream: bytes, max_event_bytes: int
 
 
 @given(stream=streams, places=st.lists(st.integers(0, 2_000), max_size=30), max_event_bytes=bounds)
-def test_how_the_stream_is_cut_changes_nothing(
-    stream: bytes, places: list[int], max_event_bytes: int
-) -> None:
+def test_how_the_stream_is_cut_changes_nothing(stream: bytes, places: list[int], max_event_bytes: int) -> None:
     assert parse(cut(stream, places), max_event_bytes) == reference(stream, max_event_bytes)
 
 

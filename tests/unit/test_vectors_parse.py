@@ -53,9 +53,7 @@ def as_messages(listed: Iterable[Any]) -> Iterator[Message]:
             message, times = item["repeat"]
             yield from list(as_messages([message])) * times
         else:
-            fields: dict[str, Any] = {
-                name: None if text is None else as_text(text) for name, text in item.items()
-            }
+            fields: dict[str, Any] = {name: None if text is None else as_text(text) for name, text in item.items()}
             yield Message(**fields)
 
 

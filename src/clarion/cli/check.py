@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -54,15 +54,18 @@ async def _check(options: argparse.Namespace) -> list[Finding]:
     headers = [(b"accept", b"text/event-stream"), *headers_of(options)]
     began = monotonic()
     try:
-        async with asyncio.timeout(options.seconds), httpx.AsyncClient(timeout=timeout) as client:
-            async with client.stream("GET", options.url, headers=headers) as answer:
-                found = [Finding(True, f"answered after {monotonic() - began:.2f} s with HTTP {answer.status_code}")]
-                if answer.status_code != 200:
-                    return [Finding(False, f"answered with HTTP {answer.status_code} instead of a stream")]
-                kind = _of_content_type(answer)
-                if not kind.good:
-                    return [*found, kind]
-                return [*found, kind, *_of_headers(answer), *await _of_stream(answer, began, options.heartbeat)]
+        async with (
+            asyncio.timeout(options.seconds),
+            httpx.AsyncClient(timeout=timeout) as client,
+            client.stream("GET", options.url, headers=headers) as answer,
+        ):
+            found = [Finding(True, f"answered after {monotonic() - began:.2f} s with HTTP {answer.status_code}")]
+            if answer.status_code != 200:
+                return [Finding(False, f"answered with HTTP {answer.status_code} instead of a stream")]
+            kind = _of_content_type(answer)
+            if not kind.good:
+                return [*found, kind]
+            return [*found, kind, *_of_headers(answer), *await _of_stream(answer, began, options.heartbeat)]
     except TimeoutError:
         waited = monotonic() - began
         return [Finding(False, f"no answer for {waited:.0f} s: the server is stuck, or a proxy holds everything back")]
@@ -117,8 +120,7 @@ async def _of_stream(answer: httpx.Response, began: float, wait_for_heartbeat: b
     return found
 
 
-async def _of_heartbeat(next_messages: object, interval: float) -> Finding:
-    assert callable(next_messages)
+async def _of_heartbeat(next_messages: Callable[[], Awaitable[list[Message]]], interval: float) -> Finding:
     began = monotonic()
     try:
         async with asyncio.timeout(interval + LATE_SECONDS):
