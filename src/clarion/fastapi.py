@@ -266,7 +266,7 @@ def _told_in_http() -> Iterator[None]:
         raise HTTPException(413, "the event is too large") from None
     except (JournalError, HubClosed) as error:
         logger.error("nothing was published: %s", error)
-        seconds = RETRY_AFTER_SECONDS + random.randint(0, RETRY_AFTER_SECONDS)  # noqa: S311 - jitter
+        seconds = RETRY_AFTER_SECONDS + random.randint(0, RETRY_AFTER_SECONDS)
         raise HTTPException(503, "not available now", {"retry-after": str(seconds)}) from None
 
 
