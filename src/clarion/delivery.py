@@ -18,9 +18,11 @@ from clarion import wire
 from clarion.clock import Clock
 from clarion.errors import JournalError
 from clarion.event import Entry
-from clarion.fanout import Fanout, Plan
+from clarion.fanout import Fanout
+from clarion.journals.base import Page
 from clarion.observer import Observer
 from clarion.pager import CONCURRENT_PAGES, Pager
+from clarion.plan import Indexes, Plan
 from clarion.position import Position
 from clarion.sinks.base import Block, Lane
 from clarion.sinks.socket import SocketReader
@@ -31,6 +33,25 @@ PAGE_RETRY_SECONDS: Final = 1.0  # after the journal failed to give a page
 PAGE_WORKERS: Final = CONCURRENT_PAGES * 2  # twice, since half of them wait for a page that another one reads
 
 logger = logging.getLogger("clarion.delivery")
+
+
+class _Pass:
+    """The writing of one batch: its plan, and the blocks made for it, each once."""
+
+    __slots__ = ("_blocks", "plan", "shares")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.shares = plan.shares()
+        self._blocks: dict[tuple[Lane, Indexes], Block] = {}
+
+    def block(self, lane: Lane, indexes: Indexes) -> Block:
+        block = self._blocks.get((lane, indexes))
+        if block is None:
+            plan = self.plan
+            block = lane.block([plan.entries[index] for index in indexes], plan.after, plan.through)
+            self._blocks[lane, indexes] = block
+        return block
 
 
 class Delivery:
@@ -63,16 +84,17 @@ class Delivery:
         self.exhausted = exhausted
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
-        self._plan: Plan | None = None
-        self._work: deque[tuple[Lane, Sequence[Subscription], Block]] = deque()  # of the pass under way
+        self._pass: _Pass | None = None
+        self._work: deque[tuple[Lane, Sequence[Subscription], Block]] = deque()  # of the pass under way, or heartbeats
         self._index = 0  # how far the first of the work is
-        self._silent: list[Subscription] = []
+        self._silent: dict[Subscription, None] = {}  # each once, however long a pass holds heartbeats up
         self._ready: deque[SocketReader] = deque()
         self._wanting: deque[SocketReader] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
         self._roomy = asyncio.Event()
         self._finishing: dict[Subscription, tuple[str, Callable[[], bytes]]] = {}
+        self._journal_fails = False
         self._closed = False
 
     # What the hub asks for.
@@ -91,7 +113,7 @@ class Delivery:
 
     async def settle(self, offset: int) -> None:
         """Wait until everything up to `offset` has been offered to every live reader."""
-        if self.fanout.planned >= offset and not self._work:
+        if self.fanout.planned >= offset and self._pass is None and not self._work:
             return
         settled = self._loop.create_future()
         self._settling.append((offset, settled))
@@ -99,7 +121,7 @@ class Delivery:
 
     def say_heartbeat(self, readers: Sequence[Subscription]) -> None:
         """Say a heartbeat to those of the readers that are live, as soon as no pass is under way."""
-        self._silent += readers
+        self._silent.update(dict.fromkeys(readers))
         self.wake()
 
     def end(self, reader: Subscription, reason: str, bye: bytes | None = None) -> None:
@@ -115,6 +137,14 @@ class Delivery:
             self.end(reader, reason, bye())
         elif reader.state is State.BEHIND:
             self._finishing[reader] = (reason, bye)
+
+    def replace(self, reader: Subscription, other: Subscription) -> None:
+        """Let `other` take the place of `reader`, which nothing was written to by a sink yet."""
+        finishing = self._finishing.pop(reader, None)
+        self.fanout.leave(reader, "")
+        self.fanout.join(other)
+        if finishing is not None:
+            self._finishing[other] = finishing
 
     async def close(self) -> None:
         """Stop. Streams that are still open are left to the sinks."""
@@ -167,15 +197,9 @@ class Delivery:
 
     async def read_page(self, reader: Subscription) -> Block:
         """The next page of a reader, with a gap before it if something is missing. Waits while the journal fails."""
-        while True:
-            try:
-                page = await self._pager.page(reader)
-                break
-            except JournalError as error:
-                logger.error("the journal gives no page for a reader that is behind, trying again: %s", error)
-                await asyncio.sleep(PAGE_RETRY_SECONDS)
+        page = await self._page(reader)
         prefix = b""
-        if page.missed != 0:
+        if page.missed != 0 and reader.cursor >= reader.lenient_until:
             oldest = page.entries[0].offset if page.entries else page.through + 1
             self._observer.gap("expired", page.missed)
             prefix = wire.gap(
@@ -186,6 +210,23 @@ class Delivery:
                 missed=page.missed,
             )
         return reader.audience.lane.block(page.entries, reader.cursor, page.through, prefix)
+
+    async def _page(self, reader: Subscription) -> Page:
+        """A page of the journal; an empty one if the reader goes while the journal fails."""
+        while not (reader.is_closed or self._closed):
+            try:
+                page = await self._pager.page(reader)
+            except JournalError as error:
+                if not self._journal_fails:  # once for an outage, not for every reader who waits
+                    self._journal_fails = True
+                    logger.error("the journal gives no pages to readers who are behind, they wait: %s", error)
+                await asyncio.sleep(PAGE_RETRY_SECONDS)
+            else:
+                if self._journal_fails:
+                    self._journal_fails = False
+                    logger.warning("the journal gives pages again")
+                return page
+        return Page([], reader.cursor, 0)
 
     # The pump.
 
@@ -217,33 +258,44 @@ class Delivery:
                 self._index = 0
                 if monotonic() >= until:
                     return True
-            self._finish_pass()
+            if self._pass is not None:
+                if self._next_share(self._pass):
+                    if monotonic() >= until:
+                        return True
+                    continue
+                self._finish_pass()
+            if self._settling:
+                self._settle()
             if self._silent:
                 self._begin_heartbeats()
             elif not self._begin_pass():
                 return False
 
     def _begin_pass(self) -> bool:
-        plan = self._plan = self.fanout.plan()
+        plan = self.fanout.plan()
         for reader in self.fanout.released():
             reader.audience.lane.feed(reader)
-        if plan is None:
-            return False
-        for lane, readers, entries in plan.shares:
-            self._work.append((lane, readers, lane.block(entries, plan.after, plan.through)))
-        return True
+        if plan is not None:
+            self._pass = _Pass(plan)
+        return plan is not None
+
+    def _next_share(self, current: _Pass) -> bool:
+        """Take the next share of the pass to be worked on. False when there is none left."""
+        for share in current.shares:
+            if share is not None:
+                lane, readers, indexes = share
+                self._work.append((lane, readers, current.block(lane, indexes)))
+            return True
+        return False
 
     def _finish_pass(self) -> None:
-        plan = self._plan
-        if plan is not None:
-            self._plan = None
-            self._observer.latency(max(0.0, (self.wall_ms() - plan.entries[0].created_ms) / 1000))
-            self._observer.lag(self.fanout.log.count_after(self.fanout.planned))
-            for entry in plan.control:
-                self._control(entry)
-            self._roomy.set()
-        if self._settling:
-            self._settle()
+        assert self._pass is not None
+        plan, self._pass = self._pass.plan, None
+        self._observer.latency(max(0.0, (self.wall_ms() - plan.entries[0].created_ms) / 1000))
+        self._observer.lag(self.fanout.log.count_after(self.fanout.planned))
+        for entry in plan.control:
+            self._control(entry)
+        self._roomy.set()
 
     def _settle(self) -> None:
         waiting, self._settling = self._settling, []
@@ -254,7 +306,7 @@ class Delivery:
                 settled.set_result(None)
 
     def _begin_heartbeats(self) -> None:
-        silent, self._silent = self._silent, []
+        silent, self._silent = self._silent, {}
         planned = self.fanout.planned
         frame = wire.heartbeat(Position(self.epoch, planned), self.wall_ms())
         lanes: dict[Lane, list[Subscription]] = {}

@@ -19,13 +19,14 @@ from clarion.follower import follow, prime
 from clarion.journals.base import Journal
 from clarion.limits import Admission, Limits
 from clarion.log import Log
-from clarion.observer import Observer
+from clarion.observer import Observer, guarded
 from clarion.pager import Pager
 from clarion.position import Position
 from clarion.presence import Callbacks, Client, client_of
+from clarion.retention import Since, parse_since
 from clarion.sinks.asgi import AsgiLane
 from clarion.sinks.socket import SocketSink
-from clarion.start import Starts
+from clarion.start import Start, Starts
 from clarion.subscription import (
     BYE_REASONS,
     DONE,
@@ -63,18 +64,19 @@ class Engine:
     def __init__(self, journal: Journal, settings: Settings, callbacks: Callbacks) -> None:
         self.journal = journal
         self.clock = settings.clock
-        self.observer = settings.observer
+        self.observer = guarded(settings.observer)
         self.callbacks = callbacks
         self.loop = asyncio.get_running_loop()
         self.audiences = Audiences()
         self.admission = Admission(settings.limits)
         self.draining = False
+        self.closed = False
         self._draining: asyncio.Task[None] | None = None
         self._drain_seconds = settings.drain_seconds
         self.writers: set[asyncio.Task[Any]] = set()  # the coroutines of ASGI streams
         self._drain_spread_ms = DRAIN_SPREAD_MS[0]
         self.log = Log()
-        self._max_replay_events = settings.limits.max_replay_events
+        self.limits = settings.limits
 
     async def start(self) -> None:
         """Begin to follow the journal, which is open. Raises `JournalError`."""
@@ -90,7 +92,7 @@ class Engine:
             control=self._control,
             exhausted=lambda reader: self.bye(reader, LIMIT),
         )
-        self.starts = Starts(self.journal, self.log, self.pager, self._max_replay_events)
+        self.starts = Starts(self.journal, self.log, self.pager, self.limits.max_replay_events)
         self.timers = Timers(
             self.clock,
             silent=self.delivery.say_heartbeat,
@@ -112,7 +114,8 @@ class Engine:
         self._follower.cancel()
         await asyncio.gather(self._follower, return_exceptions=True)
         self._end_all(list(self.audiences.clients.values()), DRAIN)
-        await self.callbacks.join()
+        self.closed = True
+        await self.callbacks.join(CLOSE_GRACE_SECONDS)
         self.timers.close()
         await self.delivery.close()
         await self.pager.close()
@@ -130,6 +133,24 @@ class Engine:
         """A new id for a connection; nobody can guess it."""
         return secrets.token_urlsafe(12)
 
+    def asked(self, choice: Any, queried: str | None) -> Since:
+        """Where a reader without an id wants to start: as the query says, else as the app does. Raises `ValueError`.
+
+        What a query may ask for is bounded, since finding the n-th newest event costs by n.
+        """
+        now_ms = self.clock.wall_ms()
+        if queried is None:
+            return parse_since(choice, now_ms)
+        since = parse_since(queried, now_ms)
+        return since if since.last is None else Since(last=min(since.last, self.limits.max_last_events))
+
+    def begin(self, reader: Subscription, start: Start) -> None:
+        """Count a reader in that starts there. Raises `TooManyReaders`."""
+        reader.cursor = start.cursor
+        if start.wish:
+            reader.lenient_until = self.log.head
+        self.join(reader)
+
     def join(self, reader: Subscription) -> None:
         """Count a reader in, from its cursor. Raises `TooManyReaders`."""
         if reader.audience.lane.streams:
@@ -144,13 +165,13 @@ class Engine:
 
     def move(self, reader: Subscription, other: Subscription) -> None:
         """Let `other`, the same client on another lane, take the place of `reader`, which has not begun yet."""
-        self.delivery.fanout.leave(reader, "")
         self.timers.discard(reader)
         other.connected_at = reader.connected_at
         other.written_ms = reader.written_ms
         other.joined = reader.joined
         other.cursor = reader.cursor
-        self.delivery.fanout.join(other)
+        other.lenient_until = reader.lenient_until
+        self.delivery.replace(reader, other)
         self.timers.add(other)
 
     def client(self, reader: Subscription) -> Client:

@@ -103,7 +103,7 @@ def draft(
 
     Raises `InvalidTopic`, `InvalidEvent`, or `EventTooLarge`.
     """
-    check_name(topic)
+    topic = check_name(topic)
     if text is None:
         payload = b"data: " + json.encode(data) + b"\n\n"
     else:
@@ -111,12 +111,12 @@ def draft(
     if event is None or event == "message":
         body = f"topic: {topic}\n".encode() + payload
     else:
-        check_type(event)
+        event = check_type(event)
         body = f"event: {event}\ntopic: {topic}\n".encode() + payload
     if len(body) > max_event_bytes:
         raise EventTooLarge(len(body), max_event_bytes)
     if key is not None:
-        check_key(key)
+        key = check_key(key)
     expires_ms = None if ttl_seconds is None else created_ms + _ttl_milliseconds(ttl_seconds)
     return Draft(topic, body, created_ms, expires_ms, key, ephemeral)
 
@@ -144,6 +144,8 @@ def check_type(event: object) -> str:
         raise InvalidEvent("the event type is not valid Unicode (it holds a lone surrogate)") from None
     if size > MAX_TYPE_BYTES:
         raise InvalidEvent(f"event type {event[:40]!r}... has {size} bytes, at most {MAX_TYPE_BYTES} are allowed")
+    if type(event) is not str:  # an enum of texts: what it is, not how it shows itself
+        event = str.__str__(event)
     if event in RESERVED_TYPES:
         raise InvalidEvent(f"event type {event!r} is what the stream says of itself; choose another")
     return event
@@ -159,7 +161,7 @@ def check_key(key: object) -> str:
         raise InvalidEvent("the idempotency key is not valid Unicode (it holds a lone surrogate)") from None
     if size > MAX_KEY_BYTES:
         raise InvalidEvent(f"the idempotency key has {size} bytes, at most {MAX_KEY_BYTES} are allowed")
-    return key
+    return str.__str__(key)
 
 
 def _ttl_milliseconds(ttl_seconds: float | timedelta) -> int:

@@ -8,42 +8,23 @@ what was planned, never further, and becomes live exactly there: nothing is left
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from clarion.audience import Audience, Audiences
 from clarion.event import Entry
 from clarion.log import Log
+from clarion.plan import Plan
 from clarion.subscription import State, Subscription
-from clarion.topics import ALL, CONTROL_PREFIX
 
 if TYPE_CHECKING:
-    from clarion.sinks.base import Block, Lane
+    from clarion.sinks.base import Block
 
 BATCH_BYTES: Final = 64 * 1024  # of one pass: what a healthy socket's send buffer takes at once
 BATCH_ENTRIES: Final = 1024
 BLOCK_CACHE_BYTES: Final = 8 * 1024 * 1024  # blocks kept for the readers who come to the same segment next
 BLOCK_OVERHEAD_BYTES: Final = 1024  # counted for a block's marks and its place in the cache
 EMPTY_SEGMENTS: Final = 16  # looked through at once for a reader of rare topics, before others get their turn
-
-
-class Share(NamedTuple):
-    """Live readers of one lane, and the entries of a batch that all of them get."""
-
-    lane: Lane
-    readers: list[Subscription]
-    entries: list[Entry]
-
-
-class Plan(NamedTuple):
-    """What is done with one batch. control: entries between hubs, for none of the readers."""
-
-    shares: list[Share]
-    control: list[Entry]
-    entries: Sequence[Entry]
-    after: int
-    through: int
 
 
 class Wait(Enum):
@@ -89,30 +70,15 @@ class Fanout:
         reader.audience.live.pop(reader, None)
 
     def plan(self) -> Plan | None:
-        """Say who gets what of the next batch, or None if everything is planned."""
+        """Plan the next batch, or None if everything is planned. One plan has to be done before the next."""
         if self.planned < self.log.floor:
             self._overrun()
         batch = self._next_batch()
         if not batch:
             return None
-        everyone, shared, personal, control = self._match(batch)
-        shares: dict[tuple[Lane, tuple[int, ...]], list[Subscription]] = {}
-        for audience in self.audiences if everyone else shared:
-            own = _merged(shared.get(audience, ()), everyone)
-            readers = shares.setdefault((audience.lane, own), [])
-            readers += audience.live if not personal else [r for r in audience.live if r not in personal]
-        for reader, indexes in personal.items():
-            if reader.state is State.LIVE:
-                own = _merged(indexes, _merged(shared.get(reader.audience, ()), everyone))
-                shares.setdefault((reader.audience.lane, own), []).append(reader)
-        after, self.planned = self.planned, batch[-1].offset
-        return Plan(
-            [Share(lane, readers, [batch[i] for i in own]) for (lane, own), readers in shares.items() if readers],
-            control,
-            batch,
-            after,
-            self.planned,
-        )
+        plan = Plan(batch, self.planned, self.audiences)
+        self.planned = plan.through
+        return plan
 
     def released(self) -> list[Subscription]:
         """The readers that waited for a position which is planned by now; each is to be fed again."""
@@ -191,38 +157,6 @@ class Fanout:
             if size >= BATCH_BYTES:
                 return batch[:count]
         return batch
-
-    def _match(
-        self, batch: Sequence[Entry]
-    ) -> tuple[list[int], dict[Audience, list[int]], dict[Subscription, list[int]], list[Entry]]:
-        """The indexes of the batch's entries: for everyone, by audience, by reader; and what is for no reader."""
-        everyone: list[int] = []
-        shared: dict[Audience, list[int]] = {}
-        personal: dict[Subscription, list[int]] = {}
-        control: list[Entry] = []
-        found: dict[str, Iterable[Audience]] = {}
-        for index, entry in enumerate(batch):
-            topic = entry.topic
-            if topic[0] != "@":
-                audiences = found.get(topic)
-                if audiences is None:
-                    audiences = found[topic] = self.audiences.matching(topic)
-                for audience in audiences:
-                    shared.setdefault(audience, []).append(index)
-            elif topic == ALL:
-                everyone.append(index)
-            elif topic.startswith(CONTROL_PREFIX):
-                control.append(entry)
-            else:
-                for reader in self.audiences.personal(topic):
-                    personal.setdefault(reader, []).append(index)
-        return everyone, shared, personal, control
-
-
-def _merged(some: Sequence[int], others: Sequence[int]) -> tuple[int, ...]:
-    if not others:
-        return tuple(some)
-    return tuple(sorted((*some, *others))) if some else tuple(others)
 
 
 def _is_for(entry: Entry, reader: Subscription, now_ms: int) -> bool:

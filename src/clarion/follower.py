@@ -48,8 +48,11 @@ async def follow(journal: Journal, delivery: Delivery) -> None:
         except JournalOverrun as error:
             logger.warning("%s; readers go on from the journal", error)
             await _begin_again(journal, delivery)
-        except JournalError as error:
+        except Exception as error:  # whatever it is, readers must not wait for ever in silence
             seconds = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
             failures += 1
-            logger.error("the journal cannot be followed, trying again in %s s: %s", seconds, error)
+            expected = isinstance(error, JournalError)
+            logger.error(
+                "the journal cannot be followed, trying again in %s s: %s", seconds, error, exc_info=not expected
+            )
             await asyncio.sleep(seconds)

@@ -13,7 +13,8 @@ def unwrap(data: Any, event: str | None, text: str | None) -> tuple[Any, str | N
     Their event type is used unless the caller names one. Their `id`, `retry` and `comment` belong to a connection of
     theirs: the hub gives positions for ids and says `retry` itself.
     """
-    if text is not None or not any(base.__name__ == "ServerSentEvent" for base in type(data).__mro__):
+    kind = type(data)
+    if kind in _PLAIN or text is not None or not any(base.__name__ == "ServerSentEvent" for base in kind.__mro__):
         return data, event, text
     if hasattr(data, "raw_data"):  # fastapi: data is JSON, raw_data is text
         raw = data.raw_data

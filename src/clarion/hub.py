@@ -17,9 +17,9 @@ from clarion.event import Draft, Event, draft
 from clarion.journals import open_journal
 from clarion.journals.base import Appended, Journal
 from clarion.lifecycle import ShutdownSignals
-from clarion.limits import Limits
+from clarion.limits import Limits, check_seconds, unix_seconds
 from clarion.local import LocalStream
-from clarion.observer import Observer
+from clarion.observer import Observer, guarded
 from clarion.position import Position
 from clarion.presence import Callbacks, Client
 from clarion.publishing import Drafts, Options
@@ -71,19 +71,20 @@ class Hub:
         observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.journal = open_journal(journal) if isinstance(journal, str) else journal
+        self._clock = clock or SystemClock()
+        self.journal = open_journal(journal, now_ms=self._clock.wall_ms) if isinstance(journal, str) else journal
         if retention is None:
             retention = DURABLE_RETENTION if self.journal.shared else MEMORY_RETENTION
         self._rules = RetentionRules(retention, topic_retention)
         self._limits = limits
-        self._heartbeat_seconds = heartbeat_seconds
+        self._heartbeat_seconds = check_seconds("heartbeat_seconds", heartbeat_seconds)
         self._drain_seconds = drain_seconds
-        self._observer = observer or Observer()
-        self._clock = clock or SystemClock()
+        self._observer = guarded(observer or Observer())
         self._drafts = Drafts(limits.max_event_bytes)
         self._callbacks = Callbacks()
         self._engine: Engine | None = None
         self._signals: ShutdownSignals | None = None
+        self._closing = False
         self.sync = SyncHub(self)
 
     # Opening and closing.
@@ -121,15 +122,21 @@ class Hub:
         self._signals.install()
 
     async def close(self) -> None:
-        """Say bye to every reader, finish what was begun, and close the journal. Twice is once."""
-        engine, self._engine = self._engine, None
-        if engine is None:
+        """Say bye to every reader, finish what was begun, and close the journal. Twice is once.
+
+        Publishing works until the readers are gone, so an `on_disconnect` may tell others.
+        """
+        engine = self._engine
+        if engine is None or self._closing:
             return
+        self._closing = True
         if self._signals is not None:
             self._signals.uninstall()
         try:
             await engine.close()
         finally:
+            self._engine = None
+            self._closing = False
             await self.journal.close()
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
@@ -238,18 +245,25 @@ class Hub:
         heartbeat_seconds: instead of the hub's. max_age_seconds: the stream is ended after so long, and resumed.
         meta: kept for `clients` and the callbacks. headers: more response headers.
 
-        Raises `InvalidTopic` for a user id, `ValueError` for a `since` that cannot be.
+        A naive `expires_at` is taken as local time. A client may ask for another `since`, and so for all that is kept
+        of these topics. The response's `background` runs when the request is over; on the socket sink that is at once.
+
+        Raises `InvalidTopic` for a user id, `ValueError` for times that cannot be.
         """
         if user is not None:
             check_id("user", user)
         parse_since(since, 0)
-        heartbeat = self._heartbeat_seconds if heartbeat_seconds is None else heartbeat_seconds
+        heartbeat = self._heartbeat_seconds
+        if heartbeat_seconds is not None:
+            heartbeat = check_seconds("heartbeat_seconds", heartbeat_seconds)
+        if max_age_seconds is not None:
+            check_seconds("max_age_seconds", max_age_seconds)
         try:
             request = Request(
                 self._topic_set(topics),
                 user,
                 since,
-                None if expires_at is None else round(_unix_seconds(expires_at) * 1000),
+                None if expires_at is None else round(unix_seconds(expires_at) * 1000),
                 heartbeat,
                 max_age_seconds,
                 meta,
@@ -333,7 +347,3 @@ class Hub:
                 "the hub is not open: give the app `lifespan=hub.lifespan`, or use `async with hub:` around your code"
             )
         return self._engine
-
-
-def _unix_seconds(moment: datetime | float) -> float:
-    return moment.timestamp() if isinstance(moment, datetime) else float(moment)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
+from math import isfinite
 from typing import Final, NamedTuple
 
 from clarion.errors import TooManyReaders
 from clarion.event import MAX_EVENT_BYTES
 
 RETRY_AFTER_SECONDS: Final = 5  # told with a refusal; jittered by whoever sends it
+MAX_SECONDS: Final = 10 * 366 * 86400.0  # ten years: nobody waits longer, and timers can count them
 SPARE_DESCRIPTORS: Final = 256  # left to the app: its database, files, and requests that are not streams
+SPARE_SHARE: Final = 4  # ... or a quarter of them, where there are few
 
 
 class Limits(NamedTuple):
@@ -20,6 +24,7 @@ class Limits(NamedTuple):
         that the server names, so behind a proxy it is the proxy unless the server is told to trust its headers.
     max_topics: topics and patterns of one stream.
     max_event_bytes: one event as framed.
+    max_last_events: of `since=n` in a query; who asks for more gets so many.
     max_replay_events: events replayed to one reader when it comes; who missed more is told a gap.
     """
 
@@ -28,6 +33,7 @@ class Limits(NamedTuple):
     max_readers_per_address: int | None = None
     max_topics: int = 256
     max_event_bytes: int = MAX_EVENT_BYTES
+    max_last_events: int = 1_000
     max_replay_events: int | None = None
 
 
@@ -74,7 +80,22 @@ def most_readers() -> int:
     except ImportError:
         return sys.maxsize
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, soft - SPARE_DESCRIPTORS)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft - min(SPARE_DESCRIPTORS, soft // SPARE_SHARE)
+
+
+def check_seconds(name: str, seconds: float) -> float:
+    """Return `seconds` if it can be an interval; else raise `ValueError`."""
+    if not 0 <= seconds < MAX_SECONDS:  # not for NaN either
+        raise ValueError(f"{name} must be a number of seconds from 0 on, not {seconds!r}")
+    return seconds
+
+
+def unix_seconds(moment: datetime | float) -> float:
+    """A moment as Unix time; a naive datetime is local time. Raises `ValueError` for what is no moment."""
+    seconds = moment.timestamp() if isinstance(moment, datetime) else float(moment)
+    if not isfinite(seconds):
+        raise ValueError(f"{moment!r} is not a moment")
+    return seconds
 
 
 def _reached(limit: int | None, count: int) -> bool:

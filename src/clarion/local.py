@@ -12,6 +12,7 @@ from clarion.parser import Message, Parser
 from clarion.retention import Since
 from clarion.sinks.asgi import AsgiReader
 from clarion.sinks.base import Block
+from clarion.start import Start
 from clarion.subscription import DONE, State
 from clarion.topics import TopicSet
 
@@ -44,7 +45,7 @@ class LocalStream:
     def __init__(self, engine: Engine, topics: TopicSet, since: Since) -> None:
         self._engine = engine
         self._since = since
-        self._parser = Parser()
+        self._parser = Parser(max_event_bytes=engine.limits.max_event_bytes)
         self._received: deque[Message] = deque()
         audience = engine.audiences.of(topics, engine.local)
         self._reader = AsgiReader(engine.client_id(), None, audience, engine.log.head, 0)
@@ -69,10 +70,13 @@ class LocalStream:
         return Received(message.last_event_id, message.type, message.topic, message.data)
 
     async def _join(self) -> None:
-        reader = self._reader
-        if not self._since.live:
-            reader.cursor = (await self._engine.starts.find(reader, None, self._since)).cursor
-        self._engine.join(reader)
+        reader, engine = self._reader, self._engine
+        start = Start(reader.cursor, "live")
+        if not self._since.live and not engine.closed:
+            start = await engine.starts.find(reader, None, self._since)
+        if engine.closed:
+            raise StopAsyncIteration
+        engine.begin(reader, start)
         self._joined = True
 
     async def aclose(self) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from typing import Any
+
+logger = logging.getLogger("clarion.observer")
+
 
 class Observer:
     """Does nothing; override what you want to know.
 
     Called in the hub's event loop, at most once for a batch and never once for each reader of an event, so an
-    override may cost a microsecond and must not block. An exception in one is a bug of the override and is not caught.
+    override may cost a microsecond and must not block. What an override raises is logged and harms nothing.
     """
 
     def connected(self, readers: int) -> None:
@@ -36,3 +42,23 @@ class Observer:
 
     def lag(self, entries: int) -> None:
         """So many entries are in the log but not planned for readers yet."""
+
+
+def guarded(observer: Observer) -> Observer:
+    """An observer that tells `observer` everything, and does not let its exceptions reach the hub."""
+    if type(observer) is Observer:
+        return observer
+    guard = Observer()
+    for name in (name for name in vars(Observer) if not name.startswith("_")):
+        setattr(guard, name, _guarded(getattr(observer, name)))
+    return guard
+
+
+def _guarded(method: Callable[..., None]) -> Callable[..., None]:
+    def call(*values: Any) -> None:
+        try:
+            method(*values)
+        except Exception:
+            logger.exception("an observer failed")
+
+    return call

@@ -13,6 +13,7 @@ from typing import Final
 
 from clarion.event import Entry
 from clarion.journals.base import Journal, Page
+from clarion.retention import Since
 from clarion.subscription import Subscription
 from clarion.topics import ALL, TopicSet
 
@@ -47,6 +48,11 @@ class Pager:
             if own.through < page.through or own.missed != 0:
                 return await self._read(shared.union(*personal), after)
         return Page(_merge(page, own), page.through, page.missed)
+
+    async def seek(self, topics: TopicSet, since: Since) -> int:
+        """Where a start choice begins. See `Journal.seek`."""
+        async with self._turns:
+            return await self._journal.seek(topics, since)
 
     async def _shared(self, topics: TopicSet, after: int) -> Page:
         key = (topics, after)

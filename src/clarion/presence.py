@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from clarion.position import Position
 from clarion.subscription import Subscription
@@ -34,11 +34,6 @@ class Client:
     position: Position
     lag: int
     reason: str | None = None
-
-
-OnConnect = Callable[[Client], Awaitable[None] | None]
-OnDisconnect = Callable[[Client, str], Awaitable[None] | None]
-Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
 def client_of(reader: Subscription, position: Position, newest: int) -> Client:
@@ -76,10 +71,13 @@ class Callbacks:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def join(self) -> None:
-        """Wait for the callbacks that have begun."""
-        while self._running:
-            await asyncio.gather(*self._running)
+    async def join(self, seconds: float) -> None:
+        """Wait for the callbacks that have begun, for so long at most; those that still run then are cancelled."""
+        if self._running:
+            _, stuck = await asyncio.wait(self._running, timeout=seconds)
+            for task in stuck:
+                logger.error("a callback of the app did not end within %s s of closing; it is cancelled", seconds)
+                task.cancel()
 
     async def _disconnected(self, client: Client) -> None:
         for callback in self.disconnect:

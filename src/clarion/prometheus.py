@@ -11,10 +11,10 @@ from typing import Final
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from clarion.observer import Observer
-from clarion.subscription import BYE_REASONS, DISCONNECTED, FAILED, STALLED
+from clarion.subscription import BYE_REASONS, DISCONNECTED, STALLED
 
 # The reasons that there are, so that each has a figure before it happens: a rate needs the zero.
-CLOSE_REASONS: Final = (*sorted(BYE_REASONS), DISCONNECTED, STALLED, FAILED)
+CLOSE_REASONS: Final = (*sorted(BYE_REASONS), DISCONNECTED, STALLED)
 GAP_REASONS: Final = ("expired", "unknown", "epoch", "limit")
 REFUSAL_REASONS: Final = ("hub", "user", "address", "topics", "draining", "journal")
 START_MODES: Final = ("live", "resumed", "gap")

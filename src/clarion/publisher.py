@@ -48,7 +48,8 @@ class Publisher:
         self._closed = False
         self._file: JournalFile | None = None
         self._store: Store | None = None
-        _let_go_before_fork(self)
+        with _forking:
+            _publishers.add(self)
 
     def publish(self, topic: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
         """Publish one event to a topic. Returns when it is on the disk.
@@ -83,6 +84,8 @@ class Publisher:
         with self._lock:
             self._closed = True
             self._let_go()
+        with _forking:
+            _publishers.discard(self)
 
     def __enter__(self) -> Self:
         return self
@@ -138,28 +141,33 @@ class Publisher:
     def _before_fork(self) -> None:
         """No connection may be carried over a fork, and no lock that a thread holds: so it is let go of before."""
         self._lock.acquire()
+        _held.append(self)
         self._let_go()
 
     def _after_fork(self) -> None:
         self._lock.release()
 
 
-def _let_go_before_fork(publisher: Publisher) -> None:
-    """Python has no way to take such a registration back, so it must not keep the publisher alive."""
-    reference = weakref.ref(publisher)
-    held: list[Publisher] = []  # alive from before the fork until after it
+# One registration for all publishers of the process: Python has no way to take one back.
+_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()  # those that are not closed
+_held: list[Publisher] = []  # alive and locked from before a fork until after it
+_forking = threading.RLock()  # held while `_publishers` changes, and during a fork: none may be opened then
 
-    def before() -> None:
-        if (present := reference()) is not None:
-            present._before_fork()
-            held.append(present)
 
-    def after() -> None:
-        if held:
-            held.pop()._after_fork()
+def _before_fork() -> None:
+    _forking.acquire()
+    for publisher in list(_publishers):
+        publisher._before_fork()
 
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop()._after_fork()
+    _forking.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def _wall_ms() -> int:

@@ -8,9 +8,8 @@ from operator import attrgetter
 
 from clarion.event import Entry
 
-_COMPACT_AT = 1024  # taken-away places before the list is cut: keeps `popleft` amortised at one step
-
 _offset = attrgetter("offset")
+_GONE = Entry(-1, "", b"", 0)
 
 
 class Run:
@@ -49,8 +48,9 @@ class Run:
     def popleft(self) -> Entry:
         """Take away the oldest entry. Raises `IndexError` if there is none."""
         entry = self._items[self._start]
+        self._items[self._start] = _GONE  # it is let go of at once; the place is taken away later
         self._start += 1
-        if self._start >= _COMPACT_AT and self._start * 2 >= len(self._items):
+        if self._start * 2 >= len(self._items):
             del self._items[: self._start]
             self._start = 0
         return entry

@@ -19,12 +19,14 @@ class Start(NamedTuple):
     cursor: it gets what is after this offset. mode: "live", "resumed" or "gap", as `connected` says it.
     gap: the reason of a gap that is told at once, or None. (An expired gap is told with the first page.)
     missed: how many events that gap is known to cover.
+    wish: it asked for as much as there is; what retention took away of that is no loss to tell.
     """
 
     cursor: int
     mode: str
     gap: str | None = None
     missed: int | None = None
+    wish: bool = False
 
 
 class Starts:
@@ -44,12 +46,17 @@ class Starts:
         elif since.live:
             return Start(self._log.head, "live")
         else:
-            start = Start(await self._journal.seek(topics, since), "live")
-        if self._max_replay_events is not None:
-            least = await self._journal.seek(topics, Since(last=self._max_replay_events))
+            start = Start(await self._pager.seek(topics, since), "live", wish=True)
+        if self._max_replay_events is not None and self._may_be_more(start.cursor):
+            least = await self._pager.seek(topics, Since(last=self._max_replay_events))
             if start.cursor < least and await self._replayable(reader, start.cursor, least):
                 return Start(least, "gap", start.gap or "limit")
         return start
+
+    def _may_be_more(self, cursor: int) -> bool:
+        """Whether more than the most that is replayed may stand after a cursor."""
+        assert self._max_replay_events is not None
+        return cursor < self._log.floor or self._log.count_after(cursor) > self._max_replay_events
 
     async def _replayable(self, reader: Subscription, after: int, least: int) -> bool:
         """Whether something of the reader's topics stands between the two offsets, or did."""

@@ -19,7 +19,6 @@ from clarion.engine import Engine
 from clarion.errors import JournalError, TooManyReaders
 from clarion.limits import RETRY_AFTER_SECONDS
 from clarion.position import parse
-from clarion.retention import parse_since
 from clarion.sinks.asgi import AsgiReader
 from clarion.sinks.socket import SocketReader
 from clarion.start import Start
@@ -215,14 +214,14 @@ class _Opening:
         """Find where the stream starts and count its reader in. Raises `_Refused`."""
         engine, request = self._engine, self._request
         try:
-            asked = parse_since(request.since if since is None else since, engine.clock.wall_ms())
+            asked = engine.asked(request.since, since)
+        except ValueError as error:  # its text is meant for who asked
+            raise _Refused(refuse(422, str(error))) from None
+        try:
             start = await engine.starts.find(reader, presented, asked)
             if engine.draining:  # since then; the others have been sent away already
                 raise _Refused(refuse(503, "not open for streams now", RETRY_AFTER_SECONDS))
-            reader.cursor = start.cursor
-            engine.join(reader)
-        except ValueError as error:
-            raise _Refused(refuse(422, str(error))) from None
+            engine.begin(reader, start)
         except TooManyReaders as error:
             engine.observer.refused(error.scope)
             raise _Refused(refuse(error.status, "too many streams", error.retry_after_seconds)) from None
@@ -304,7 +303,7 @@ def _presented(scope: Scope) -> tuple[str | None, str | None]:
     except ValueError:
         query = {}
     for name in LAST_EVENT_ID_QUERIES:
-        last_event_id = query.get(name) or last_event_id
+        last_event_id = last_event_id or query.get(name)
     since = query.get("since") or None
     for name, value in scope["headers"]:
         if name == LAST_EVENT_ID and value:

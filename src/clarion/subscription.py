@@ -36,15 +36,16 @@ DONE: Final = "done"
 LIMIT: Final = "limit"
 DISCONNECTED: Final = "disconnected"
 STALLED: Final = "stalled"
-FAILED: Final = "failed"
 BYE_REASONS: Final = frozenset({DRAIN, EXPIRED, KICKED, DONE, LIMIT})
 
 
 class Subscription:
     """One reader. Sinks derive their own kind from it, with what they need to write.
 
-    cursor: the offset it has reached, while it is BEHIND; while it is LIVE, what was planned is its cursor.
+    cursor: the offset it has reached, while it is BEHIND. While it is LIVE, what was planned is its cursor, and this
+        is where it became live: a plan that was begun before is not for it.
     joined: the newest offset when it came; what is ephemeral and older is not for it.
+    lenient_until: before this offset nothing counts as missed: it asked for as much as there is, not for what it lost.
     written_ms: when it last took bytes, monotonic; for heartbeats and for noticing that it stalled.
     blocked: the sink waits for its peer to take bytes.
     """
@@ -60,6 +61,7 @@ class Subscription:
         "heartbeat_ms",
         "id",
         "joined",
+        "lenient_until",
         "meta",
         "reason",
         "state",
@@ -73,6 +75,7 @@ class Subscription:
         self.audience = audience
         self.cursor = cursor
         self.joined = joined
+        self.lenient_until = 0
         self.state = State.BEHIND
         self.reason: str | None = None
         self.heartbeat_ms = 0

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from clarion.errors import HubClosed
 from clarion.event import Event
 from clarion.publishing import Options
 from clarion.receipt import Receipt
@@ -58,7 +57,7 @@ class SyncHub:
                     "hub.sync would block the event loop from its own thread; await the hub's call instead"
                 )
             future = asyncio.run_coroutine_threadsafe(call, loop)
-        except (HubClosed, RuntimeError):
+        except RuntimeError:  # a closed hub is one, too
             call.close()
             raise
         return future.result()

@@ -29,6 +29,8 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def _check_text(topic: object) -> str:
     if not isinstance(topic, str):
         raise InvalidTopic(topic, f"must be text, not {type(topic).__name__}")
+    if type(topic) is not str:  # an enum of texts: what it is, not how it shows itself
+        topic = str.__str__(topic)
     if not topic:
         raise InvalidTopic(topic, "must not be empty")
     if _FORBIDDEN.search(topic):
@@ -42,26 +44,32 @@ def _check_text(topic: object) -> str:
     return topic
 
 
-@lru_cache(maxsize=4096)
-def check_name(topic: str) -> str:
+def check_name(topic: object) -> str:
     """Return `topic` if it can be published to, the hub's own names included; else raise `InvalidTopic`."""
-    _check_text(topic)
+    if not isinstance(topic, str):
+        raise InvalidTopic(topic, f"must be text, not {type(topic).__name__}")
+    return _check_name(topic)
+
+
+@lru_cache(maxsize=4096)
+def _check_name(topic: str) -> str:
+    topic = _check_text(topic)
     if is_pattern(topic):
         raise InvalidTopic(topic, "is a pattern; publish to a topic, without a level that is `*` or `**`")
     return topic
 
 
-def check_topic(topic: str) -> str:
+def check_topic(topic: object) -> str:
     """Return `topic` if an app may publish to it; else raise `InvalidTopic`."""
-    check_name(topic)
+    topic = check_name(topic)
     if topic[0] == "@":
         raise InvalidTopic(topic, "names that begin with `@` are the hub's own; use send, send_to_user or broadcast")
     return topic
 
 
-def check_pattern(pattern: str) -> str:
+def check_pattern(pattern: object) -> str:
     """Return `pattern` (a topic or a pattern) if an app may subscribe to it; else raise `InvalidTopic`."""
-    _check_text(pattern)
+    pattern = _check_text(pattern)
     if pattern[0] == "@":
         raise InvalidTopic(pattern, "names that begin with `@` are the hub's own; every stream has its own three")
     if is_pattern(pattern) and pattern.count("/") >= MAX_PATTERN_LEVELS:
@@ -73,9 +81,11 @@ def check_id(kind: str, name: object) -> str:
     """Return `name` if it can be a user or client id, a part of `@user/ID` or `@client/ID`."""
     if not isinstance(name, str):
         raise InvalidTopic(name, f"a {kind} id must be text, not {type(name).__name__}")
-    check_name(f"@{kind}/{name}")
     if not name:
         raise InvalidTopic(name, f"a {kind} id must not be empty")
+    if type(name) is not str:
+        name = str.__str__(name)
+    check_name("@" + kind + "/" + name)
     return name
 
 

@@ -121,7 +121,10 @@ class ConnectionOffer:
             return None
         if not cycle.chunked_encoding:
             return None
-        fd = os.dup(transport.get_extra_info("socket").fileno())
+        try:
+            fd = os.dup(transport.get_extra_info("socket").fileno())
+        except OSError:  # no descriptor is left: it stays with the server
+            return None
         self._taken = True
         cycle.disconnected = True
         self._protocol.server_state.total_requests += 1

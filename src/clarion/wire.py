@@ -11,7 +11,6 @@ from typing import Any, Final
 from clarion import json
 from clarion.position import Position
 
-CONTENT_TYPE: Final = b"text/event-stream"
 MAX_ECHO_CHARS: Final = 100  # of a stranger's Last-Event-ID, told back in a gap
 
 

@@ -21,7 +21,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "topics", "wire",
     ),
     "core": (
-        "audience", "fanout", "log", "multimap", "observer", "run", "subscription", "takeover", "wheel",
+        "audience", "fanout", "log", "multimap", "observer", "plan", "run", "subscription", "takeover", "wheel",
         "journals.base", "sinks.base",  # the contracts: adapters fulfil them, the core may name them
     ),
     "adapters": ("clock", "journals", "journals.*", "sinks", "sinks.*", "prometheus", "uvicorn"),

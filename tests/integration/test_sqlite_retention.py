@@ -32,7 +32,8 @@ class Bench:
 
     def append(self, *topics: str, **options: object) -> None:
         drafts = [draft(name, text="x" * 50, created_ms=self.now_ms, **options) for name in topics]  # type: ignore[arg-type]
-        self.retaining.note(self.store.append([drafts]).entries)
+        for entries in self.store.append([drafts]).commits:
+            self.retaining.note(entries)
 
     def settle(self, limit: int = 1_000) -> int:
         """Step until nothing is left to do. How many steps."""

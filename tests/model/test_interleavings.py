@@ -14,7 +14,7 @@ import pytest
 
 from clarion import Hub, engine
 from clarion.event import Draft, draft
-from clarion.journals import memory
+from clarion.journals import memory_follow
 from clarion.log import Log
 from clarion.retention import LIVE, Retention, Since
 from clarion.sinks import socket as socket_sink
@@ -190,7 +190,7 @@ def _make(room: Room, truth: Truth, clock: HandClock, monkeypatch: pytest.Monkey
     monkeypatch.setattr(engine, "Log", lambda: Log(max_entries=room.log_entries, max_bytes=room.log_bytes))
     monkeypatch.setattr(socket_sink, "SEND_BUFFER_BYTES", 2_048)
     monkeypatch.setattr(socket_sink, "CLOCK_EVERY", 2)
-    monkeypatch.setattr(memory, "FOLLOWER_ENTRIES", room.follower_entries)
+    monkeypatch.setattr(memory_follow, "MOST_ENTRIES", room.follower_entries)
     monkeypatch.setattr("clarion.follower.MAX_UNPLANNED_ENTRIES", 50)
     return Hub(WatchedJournal(truth, clock), retention=Retention(max_count=room.kept_entries), clock=clock)
 

@@ -86,7 +86,12 @@ def core(*, log: Log | None = None) -> Core:
 
 def given_to(plan: Plan) -> dict[str, list[int]]:
     """Who gets which offsets."""
-    return {reader.id: offsets(share.entries) for share in plan.shares for reader in share.readers}
+    return {
+        reader.id: offsets(plan.entries[index] for index in share.indexes)
+        for share in plan.shares()
+        if share is not None
+        for reader in share.readers
+    }
 
 
 def offsets(entries: Iterable[Entry]) -> list[int]:

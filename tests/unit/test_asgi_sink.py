@@ -73,8 +73,10 @@ class Server:
     async def publish(self, *offsets: int) -> None:
         self.fanout.log.extend([entry(offset, "t") for offset in offsets])
         while (plan := self.fanout.plan()) is not None:
-            for share in plan.shares:
-                block = share.lane.block(share.entries, plan.after, plan.through)
+            for share in plan.shares():
+                if share is None:
+                    continue
+                block = share.lane.block([plan.entries[n] for n in share.indexes], plan.after, plan.through)
                 share.lane.deliver(share.readers, 0, block, FOREVER)
         for reader in self.fanout.released():
             self.lane.feed(reader)

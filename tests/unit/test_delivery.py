@@ -183,6 +183,21 @@ def test_no_heartbeat_jumps_ahead_of_a_pass_under_way(world: World) -> None:
     assert [received(person) for person in people] == [[1, 2]] * 6
 
 
+def test_no_heartbeat_into_an_event_that_was_cut_short(world: World) -> None:
+    """Who was live when the heartbeats were due, and fell behind in the pass that was under way, gets none."""
+    people = [come(world, "first", "a"), come(world, "slow", "a", capacity=200), come(world, "last", "a")]
+    world.slice_step = 0.002  # one write in a slice
+    world.publish("a", size=1_000)
+    world.follow()
+    world.turn()
+    world.clock.advance(15_100)
+    for _ in range(10):
+        world.turn()
+        world.read(people[1], 60)  # the ledger holds that what comes is a whole stream
+    world.settle()
+    assert [received(person) for person in people] == [[1]] * 3
+
+
 def test_who_is_behind_gets_no_heartbeat(world: World) -> None:
     slow = come(world, "slow", "a", capacity=100)
     world.publish("a", size=500)

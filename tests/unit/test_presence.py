@@ -53,7 +53,7 @@ async def test_callbacks_are_called_in_order_and_awaited() -> None:
     callbacks.disconnect += [slow, quick]
     await callbacks.connected(a_client())
     callbacks.disconnected(a_client())
-    await callbacks.join()
+    await callbacks.join(5)
     assert called == [("slow",), ("quick",), ("slow", "kicked"), ("quick", "kicked")]
 
 
@@ -67,6 +67,6 @@ async def test_what_a_callback_raises_harms_nobody(caplog: pytest.LogCaptureFixt
     callbacks.disconnect += [bad, lambda client, reason: called.append("disconnect")]
     await callbacks.connected(a_client())
     callbacks.disconnected(a_client())
-    await callbacks.join()
+    await callbacks.join(5)
     assert called == ["connect", "disconnect"]
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from clarion import run
 from clarion.event import Entry
 from clarion.run import Run
 
@@ -56,11 +57,6 @@ class Runs(RuleBasedStateMachine):
             assert self.run.last is self.list[-1]
 
 
-@pytest.fixture(autouse=True)
-def _compact_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_COMPACT_AT", 4)
-
-
 TestRuns = Runs.TestCase
 
 
@@ -88,3 +84,10 @@ def test_appending_while_going_through_is_safe() -> None:
         if one.offset < 5:
             growing.append(entry(one.offset + 2))
     assert seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_was_taken_away_is_let_go_of_at_once() -> None:
+    run = Run(entry(n) for n in range(1, 11))
+    first = run.first
+    run.popleft()
+    assert gc.get_referrers(first) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,20 +13,22 @@ SQLITE: Final = "sqlite:///"
 KNOWN: Final = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db"
 
 
-def open_journal(url: str) -> Journal:
+def open_journal(url: str, *, now_ms: Callable[[], int] | None = None) -> Journal:
     """Make the journal that `url` names; `await journal.open(rules)` then opens it.
+
+    now_ms: Unix time in milliseconds; the machine's by default.
 
     Raises `ValueError` for a URL that names none.
     """
     if url == MEMORY:
         from clarion.journals.memory import MemoryJournal
 
-        return MemoryJournal()
+        return MemoryJournal() if now_ms is None else MemoryJournal(now_ms=now_ms)
     path = sqlite_path(url)
     if path is not None:
         from clarion.journals.sqlite import SqliteJournal
 
-        return SqliteJournal(path)
+        return SqliteJournal(path) if now_ms is None else SqliteJournal(path, now_ms=now_ms)
     raise ValueError(f"no journal is known for {url!r}; known are: {KNOWN}")
 
 

@@ -5,7 +5,6 @@ Each opening is a new numbering with an epoch of its own, so a cursor from befor
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -16,7 +15,8 @@ from time import time
 
 from clarion.errors import JournalOverrun, JournalUnavailable
 from clarion.event import Draft, Entry
-from clarion.journals.base import FOLLOW_BATCH_ENTRIES, KEY_WINDOW_SECONDS, Appended, Bounds, Page
+from clarion.journals.base import KEY_WINDOW_SECONDS, Appended, Bounds, Page
+from clarion.journals.memory_follow import Pending
 from clarion.journals.skeleton import Skeleton
 from clarion.position import epoch_from
 from clarion.retention import Retention, RetentionRules, Since
@@ -24,11 +24,10 @@ from clarion.run import Run
 from clarion.topics import TopicSet
 from clarion.wire import event_frame
 
-FOLLOWER_ENTRIES = 100_000  # not read yet by a follower that is slower than publishers; then it is overrun
-PUBLISHERS_WAIT_ENTRIES = 4 * FOLLOW_BATCH_ENTRIES  # from there on, publishers wait for the follower
 RULE_AGE_CHECK_MS = 1_000  # between two looks at all topics with a rule of their own
 TRIM_STEP_ENTRIES = 64  # appends between two looks at the bounds; readers see exact bounds all the same
 SWEEP_ENTRIES = 1024  # dead and ephemeral entries in the order before they are swept out of it
+SWEEP_BYTES = 8 * 1024**2  # ... or so many bytes of them
 
 _offset = attrgetter("offset")
 
@@ -61,18 +60,18 @@ class MemoryJournal:
         self._untrimmed = 0
         self._count = 0
         self._bytes = 0
+        self._order_bytes = 0
         self._incomplete_through = 0  # the newest offset that `_order` may lack
         self._skeleton = Skeleton()
         self._keys: dict[tuple[str, str], int] = {}
         self._key_ages: deque[tuple[int, tuple[str, str]]] = deque()
-        self._followers: dict[_Follower, None] = {}
+        self._followers: dict[Pending, None] = {}
         self._open = True
 
     async def close(self) -> None:
         self._open = False
-        for follower in getattr(self, "_followers", {}):
-            follower.wake.set()
-            follower.roomy.set()
+        for pending in getattr(self, "_followers", {}):
+            pending.release()
 
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
         self._check_open()
@@ -100,14 +99,18 @@ class MemoryJournal:
                 self._key_ages.append((draft.created_ms, (draft.topic, draft.key)))
             appended.append(Appended(offset, False))
         self._untrimmed += len(entries)
-        if self._untrimmed >= TRIM_STEP_ENTRIES or _over(self._rules.hub.max_bytes, self._bytes):
+        if (
+            self._untrimmed >= TRIM_STEP_ENTRIES
+            or _over(self._rules.hub.max_bytes, self._bytes)
+            or self._order_bytes > 2 * self._bytes + SWEEP_BYTES
+        ):
             self._trim()
-        for follower in list(self._followers):
-            follower.extend(entries)
-            if len(follower.pending) > PUBLISHERS_WAIT_ENTRIES:
-                # Publishers that never wait would leave the follower no turn.
-                follower.roomy.clear()
-                await follower.roomy.wait()
+        followers = list(self._followers)
+        for pending in followers:  # all of them, before anybody waits: another append may come in between
+            pending.extend(entries)
+        for pending in followers:
+            if pending.is_full and pending in self._followers:
+                await pending.room()
         return appended
 
     async def read(self, after: int, topics: TopicSet | None, *, max_entries: int, max_bytes: int, now_ms: int) -> Page:
@@ -169,25 +172,19 @@ class MemoryJournal:
         self._check_open()
         if after < self._incomplete_through:
             raise JournalOverrun(f"entries after {after} were taken away before they were followed")
-        follower = _Follower(self._order.after(after))
-        self._followers[follower] = None
+        pending = Pending(self._order.after(after))
+        self._followers[pending] = None
         try:
             while True:
-                while follower.pending:
-                    batch = list(islice(follower.pending, FOLLOW_BATCH_ENTRIES))
-                    for _ in batch:
-                        follower.pending.popleft()
-                    if len(follower.pending) <= PUBLISHERS_WAIT_ENTRIES:
-                        follower.roomy.set()
+                while batch := pending.take():
                     yield batch
-                if follower.overrun:
-                    raise JournalOverrun(f"the follower was more than {FOLLOWER_ENTRIES} entries behind")
-                follower.wake.clear()
-                await follower.wake.wait()
+                if pending.overrun:
+                    raise JournalOverrun("the follower was too far behind the publishers")
+                await pending.arrival()
                 self._check_open()
         finally:
-            self._followers.pop(follower, None)
-            follower.roomy.set()
+            del self._followers[pending]
+            pending.release()
 
     def _check_open(self) -> None:
         if not self._open:
@@ -218,6 +215,7 @@ class MemoryJournal:
 
     def _keep(self, entry: Entry) -> None:
         self._order.append(entry)
+        self._order_bytes += len(entry.frame)
         if entry.ephemeral:
             return
         topic = entry.topic
@@ -248,8 +246,9 @@ class MemoryJournal:
             if self._is_kept(entry):
                 self._take_away(self._topics[entry.topic], now_ms)
             self._order.popleft()
+            self._order_bytes -= len(entry.frame)
             self._incomplete_through = max(self._incomplete_through, entry.offset)
-        if len(self._order) > 2 * self._count + SWEEP_ENTRIES:
+        if len(self._order) > 2 * self._count + SWEEP_ENTRIES or self._order_bytes > 2 * self._bytes + SWEEP_BYTES:
             self._sweep()
         if self._ruled and now_ms >= self._ages_due_ms:
             self._ages_due_ms = now_ms + RULE_AGE_CHECK_MS
@@ -290,6 +289,7 @@ class MemoryJournal:
         swept = [entry for entry in self._order if not self._is_kept(entry)]
         self._incomplete_through = max(self._incomplete_through, swept[-1].offset)
         self._order = Run(entry for entry in self._order if self._is_kept(entry))
+        self._order_bytes = self._bytes
 
 
 class _Topic:
@@ -302,25 +302,6 @@ class _Topic:
         self.rule = rule
         self.run = Run()
         self.size = 0
-
-
-class _Follower:
-    """What one `follow` has still to give: usually emptied at its next turn in the loop."""
-
-    __slots__ = ("overrun", "pending", "roomy", "wake")
-
-    def __init__(self, entries: Iterator[Entry]) -> None:
-        self.pending: deque[Entry] = deque(entries)
-        self.wake = asyncio.Event()
-        self.roomy = asyncio.Event()
-        self.overrun = False
-
-    def extend(self, entries: Sequence[Entry]) -> None:
-        self.wake.set()
-        if len(self.pending) + len(entries) > FOLLOWER_ENTRIES:
-            self.overrun = True
-        if not self.overrun:
-            self.pending.extend(entries)
 
 
 def _oldest_ms(bound: Retention, now_ms: int) -> float:

@@ -115,7 +115,7 @@ class SqliteJournal:
         self._check_open()
         if not drafts:
             return []
-        call = Call(tuple(drafts), self._loop.create_future())
+        call = Call(tuple(drafts), sum([len(draft.body) for draft in drafts]), self._loop.create_future())
         if not self._handed:
             self._loop.call_soon(self._hand_over)  # after all who are awake now: they share one transaction
         self._handed.append(call)
@@ -143,6 +143,7 @@ class SqliteJournal:
         feed = Feed(after, self._loop)
         self._watcher.add(feed)
         try:
+            self._check_open()  # the watcher may have ended since the check above, without having seen this feed
             while True:
                 entries = await feed.take()
                 self._watcher.refill(feed)

@@ -45,13 +45,19 @@ class Feed:
     def has_room(self) -> bool:
         return len(self._entries) < FEED_ENTRIES and self._size < FEED_BYTES
 
+    def wants_more(self) -> bool:
+        """Whether it has room. If not, it is `behind` from now on: whoever empties it has to ask for the rest."""
+        with self._lock:
+            self.behind = not self.has_room
+            return not self.behind
+
     def offer(self, after: int, entries: Iterable[Entry], through: int) -> bool:
         """Take everything after `after` up to `through`, if it joins on. Whether the feed now has reached `through`."""
         with self._lock:
             if through <= self.reached:
                 return True
-            self.behind = after > self.reached or not self.has_room
-            if self.behind:
+            if after > self.reached or not self.has_room:
+                self.behind = True  # until the watcher looks: what joins on later does not tell that all is there
                 return False
             fresh = [entry for entry in entries if entry.offset > self.reached]
             self.reached = through
@@ -142,7 +148,8 @@ class Watcher:
         checked_at = monotonic()
         while not self._stopping:
             hurried = self._wake.wait(self._pause())
-            self._wake.clear()
+            if hurried:
+                self._wake.clear()  # not otherwise: it may have been set since the wait ended
             now = monotonic()
             if now - checked_at > CHECK_FILE_SECONDS:
                 checked_at = now
@@ -172,7 +179,7 @@ class Watcher:
             lacking = False
             for feed in self._feeds:
                 after = feed.reached
-                if not feed.has_room or feed.error is not None:
+                if feed.error is not None or not feed.wants_more():
                     continue
                 run = read_run(self._connection, after)
                 if not run.complete:

@@ -44,6 +44,7 @@ _ALL_AFTER = (
     f"SELECT {_COLUMNS} FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING} ORDER BY offset"
 )
 _TOPICS_AFTER = f"SELECT offset, topic FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING}"
+_ANY_EXPIRED = "SELECT 1 FROM entries WHERE expires_ms <= ? LIMIT 1"
 _EVERYTHING_AFTER = f"SELECT {_COLUMNS} FROM entries WHERE offset > ? ORDER BY offset LIMIT {FOLLOW_BATCH_ENTRIES}"
 _EVERYTHING_NEWEST_FIRST = f"SELECT {_COLUMNS} FROM entries ORDER BY offset DESC"
 
@@ -128,8 +129,8 @@ def find_bounds(connection: sqlite3.Connection) -> Bounds:
 def find_start(connection: sqlite3.Connection, topics: TopicSet | None, since: Since, now_ms: int) -> int:
     """See `Journal.seek`."""
     with moment(connection):
-        newest = newest_of(connection)
-        if since.earliest:
+        newest, kept = connection.execute("SELECT newest, kept_entries FROM meta").fetchone()
+        if since.earliest or (since.last is not None and since.last >= kept):
             first = next(_rows_after(connection, 0, topics, now_ms), None)
             return newest if first is None else first[0] - 1
         if since.after_ms is not None:
@@ -272,6 +273,8 @@ def _offsets_newest_first(
         return (offset for offset, topic in rows if wanted(topic))
     step = _first_step(names)
     merged = merge(*(_offsets_before(connection, name, newest + 1, step) for name in names), reverse=True)
+    if connection.execute(_ANY_EXPIRED, (now_ms,)).fetchone() is None:
+        return merged  # as nearly always, for retention takes them away: no need to look at each
     return _living(connection, merged, now_ms)
 
 

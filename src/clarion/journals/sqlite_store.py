@@ -37,11 +37,17 @@ _DRAFT_FAULTS = (
 class Group(NamedTuple):
     """What became of batches that were appended together.
 
-    outcomes: for each batch what became of its drafts, or why it was refused. entries: all that is new, in order.
+    outcomes: for each batch what became of its drafts, or why it was refused.
+    commits: what is new, in order, for each transaction by itself: those of other processes may lie in between.
     """
 
     outcomes: list[list[Appended] | JournalError]
-    entries: list[Entry]
+    commits: list[list[Entry]]
+
+
+def refused(batches: int, error: JournalError) -> Group:
+    """What became of so many batches if none was appended. An error for each: tracebacks grow on what is raised."""
+    return Group([type(error)(str(error)) for _ in range(batches)], [])
 
 
 class Store:
@@ -63,40 +69,56 @@ class Store:
         self.connection.close()
 
     def append(self, batches: Sequence[Sequence[Draft]]) -> Group:
-        """Append all batches in one transaction, durable when this returns. A batch stands whole or not at all.
+        """Append all batches, durable when this returns. A batch stands whole or not at all.
 
-        Never raises for the fault of one batch; raises `JournalError` if nothing could be appended.
+        All in one transaction, or in a few if one of the batches is at fault: the others do not suffer by it.
+        Raises `JournalError` if nothing could be appended.
         """
         self._file.check()
         try:
             return self._append(batches)
         except _DRAFT_FAULTS as error:
             if len(batches) == 1:
-                return Group([JournalError(f"the journal cannot hold this batch: {error}")], [])
-            middle = len(batches) // 2
-            first, second = self.append(batches[:middle]), self.append(batches[middle:])
-            return Group(first.outcomes + second.outcomes, first.entries + second.entries)
+                return refused(1, JournalError(f"the journal cannot hold this batch: {error}"))
+            return self._append_halves(batches)
         except sqlite3.Error as error:
             raise self._file.told(error, "append to") from error
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
-        """One writing transaction. `durable=False`: a power cut may undo it; it costs no wait for the disk."""
-        if not durable:
-            self.connection.execute("PRAGMA synchronous = NORMAL")
+        """One writing transaction. `durable=False`: a power cut may undo it; it costs no wait for the disk.
+
+        Each sets its own level (2 us), and begins only at that: whatever went wrong before, `durable` is kept.
+        """
+        self._roll_back()  # what could not be when it failed
+        self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             yield
             self.connection.execute("COMMIT")
         finally:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            if not durable:
-                self.connection.execute("PRAGMA synchronous = FULL")
+            self._roll_back()
 
     def refresh(self) -> None:
         """Look up what the file holds now; within a transaction, or as of any moment."""
         self.newest, self.kept_entries, self.kept_bytes = self.connection.execute(_HELD).fetchone()
+
+    def _roll_back(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def _append_halves(self, batches: Sequence[Sequence[Draft]]) -> Group:
+        """Never raises: what the one half could not do says nothing of the other, which may be on the disk."""
+        middle = len(batches) // 2
+        both = Group([], [])
+        for half in (batches[:middle], batches[middle:]):
+            try:
+                group = self.append(half)
+            except JournalError as error:
+                group = refused(len(half), error)
+            both.outcomes.extend(group.outcomes)
+            both.commits.extend(group.commits)
+        return both
 
     def _append(self, batches: Sequence[Sequence[Draft]]) -> Group:
         with self.transaction():
@@ -110,7 +132,7 @@ class Store:
         self.newest = work.newest
         self.kept_entries = work.kept_entries_before + work.kept_entries
         self.kept_bytes = work.kept_bytes_before + work.kept_bytes
-        return Group(outcomes, [entry_of(row) for row in work.rows])
+        return Group(outcomes, [[entry_of(row) for row in work.rows]] if work.rows else [])
 
 
 class _Numbering:

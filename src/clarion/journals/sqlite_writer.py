@@ -7,7 +7,7 @@ own pace), 64 callers 19,000 to 28,000 a second; then half of the appends take 2
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,7 +18,9 @@ from clarion.errors import JournalError, JournalUnavailable
 from clarion.event import Draft, Entry
 from clarion.journals.base import Appended
 from clarion.journals.sqlite_retention import TIDY_MS, Retaining
-from clarion.journals.sqlite_store import Group, Store
+from clarion.journals.sqlite_store import Store, refused
+
+logger = logging.getLogger("clarion.journal")
 
 GROUP_ENTRIES: Final = 1_024  # in one transaction: some 10 ms of work, so the first caller does not wait much longer
 GROUP_BYTES: Final = 4 * 1024**2  # of frames, for the same reason
@@ -26,16 +28,17 @@ RETRY_SECONDS: Final = 1.0  # after retention failed (a full disk): it is not wh
 
 
 class Call(NamedTuple):
-    """An append that waits for its answer."""
+    """An append that waits for its answer. size: bytes of its drafts' bodies."""
 
     drafts: Sequence[Draft]
+    size: int
     answer: asyncio.Future[list[Appended]]
 
 
 class Writer:
-    """Owns the `Store` and its thread, from `start` until `stop`.
+    """Owns the `Store` and its thread, from `start` until `stop`; nothing else ends the thread.
 
-    on_commit: called in the thread with the new entries of each commit, in order.
+    on_commit: called in the thread with the new entries of each commit, in order and without holes.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Writer:
         self._inbox: SimpleQueue[Sequence[Call] | None] = SimpleQueue()
         self._waiting: deque[Call] = deque()
         self._stopping = False
+        self._tidying_fails = False
         self._thread = threading.Thread(target=self._run, name="clarion-writer", daemon=True)
 
     def start(self) -> None:
@@ -95,27 +99,40 @@ class Writer:
             call = self._waiting.popleft()
             group.append(call)
             entries += len(call.drafts)
-            size += sum([len(draft.body) for draft in call.drafts])
+            size += call.size
         return group
 
     def _commit(self, calls: list[Call]) -> None:
         try:
             group = self._store.append([call.drafts for call in calls])
         except JournalError as error:
-            group = Group([type(error)(str(error)) for _ in calls], [])  # an error each: tracebacks grow on it
+            group = refused(len(calls), error)
         except Exception as error:  # whatever it is, those who wait get an answer and the next can try
-            group = Group([JournalUnavailable(f"the journal's writer failed: {error!r}") for _ in calls], [])
+            logger.exception("the journal's writer failed")
+            group = refused(len(calls), JournalUnavailable(f"the journal's writer failed: {error!r}"))
         self._in_loop(_answer, calls, group.outcomes)
-        if group.entries:
-            self._on_commit(group.entries)
-            self._retaining.note(group.entries)
+        for entries in group.commits:
+            self._tell(self._on_commit, entries)
+            self._tell(self._retaining.note, entries)
+
+    def _tell(self, function: Callable[[Sequence[Entry]], None], entries: Sequence[Entry]) -> None:
+        """Nobody misses anything for good if this fails: followers read the file, and retention goes its rounds."""
+        try:
+            function(entries)
+        except Exception:
+            logger.exception("the journal could not pass on %d new entries; they are stored", len(entries))
 
     def _tidy(self) -> float:
         """One step of retention. How long to wait for appends until the next, in seconds."""
         try:
-            return 0 if self._retaining.step(idle=self._inbox.empty()) else TIDY_MS / 1000
-        except (sqlite3.Error, JournalError):
+            more = self._retaining.step(idle=self._inbox.empty())
+        except Exception:  # whatever it is, appends go on
+            if not self._tidying_fails:  # told once, not each second for as long as a disk is full
+                self._tidying_fails = True
+                logger.exception("retention of the journal failed; it is tried again each %g s", RETRY_SECONDS)
             return RETRY_SECONDS
+        self._tidying_fails = False
+        return 0 if more else TIDY_MS / 1000
 
     def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
         try:

@@ -108,8 +108,10 @@ class AsgiLane:
             if block.data:
                 reader.blocked = True
                 reader.written_ms = self._pump.now_ms()  # that it was silent before is not that it stalls
-                await send({"type": "http.response.body", "body": block.data, "more_body": True})
-                reader.blocked = False
+                try:
+                    await send({"type": "http.response.body", "body": block.data, "more_body": True})
+                finally:
+                    reader.blocked = False
                 reader.written_ms = self._pump.now_ms()
                 self._pump.delivered(1, block.events, len(block.data))
             reader.cursor = block.through

@@ -165,6 +165,8 @@ class SocketLane:
         count = len(readers)
         while index < count:
             for reader in readers[index : index + CLOCK_EVERY]:
+                if reader.state is not State.LIVE:
+                    continue
                 try:
                     sent = write(reader.fd, data)  # type: ignore[attr-defined]
                 except BlockingIOError:
