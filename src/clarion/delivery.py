@@ -217,6 +217,8 @@ class Delivery:
             try:
                 page = await self._pager.page(reader)
             except JournalError as error:
+                if reader.is_closed or self._closed:
+                    break
                 if not self._journal_fails:  # once for an outage, not for every reader who waits
                     self._journal_fails = True
                     logger.error("the journal gives no pages to readers who are behind, they wait: %s", error)

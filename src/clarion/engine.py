@@ -105,6 +105,7 @@ class Engine:
         if self.sockets is not None:
             self.loop.add_reader(self.sockets.fileno(), self.sockets.poll)
         self._follower = self.loop.create_task(follow(self.journal, self.delivery), name="clarion follower")
+        await asyncio.sleep(0)  # it follows from here on, also what is published before the loop turns again
 
     async def close(self) -> None:
         """End every stream and let go of everything. The journal is the hub's to close."""

@@ -1,8 +1,12 @@
 """The publisher of processes without a hub."""
 
 import asyncio
+import gc
 import os
+import subprocess
+import sys
 import threading
+import weakref
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -195,3 +199,56 @@ def test_a_fork_among_busy_threads(url: str) -> None:
     process.join(30)
     assert process.exitcode == 0
     assert len(stored(url, "child").entries) == 10
+
+
+def test_publishers_leave_nothing_behind(url: str) -> None:
+    with Publisher(url) as publisher:
+        publisher.publish("news")
+    made = []
+    for n in range(2_000):
+        publisher = Publisher(url)
+        made.append(weakref.ref(publisher))
+        if n % 2:
+            publisher.close()  # or is just let go of
+    del publisher
+    gc.collect()
+    assert not any(reference() for reference in made)
+
+
+_COUNT_HOOKS = """
+import os, sys
+hooks = []
+real = os.register_at_fork
+def register_at_fork(**functions):
+    hooks.append(functions["before"].__module__ if "before" in functions else None)
+    real(**functions)
+os.register_at_fork = register_at_fork
+from clarion.publisher import Publisher
+for _ in range(2_000):
+    Publisher(sys.argv[1]).close()
+assert hooks.count("clarion.publisher") == 1, hooks.count("clarion.publisher")
+"""
+
+
+def test_all_publishers_share_one_hook_of_fork(url: str) -> None:
+    subprocess.run([sys.executable, "-c", _COUNT_HOOKS, url], check=True)
+
+
+def test_each_publisher_survives_a_fork(url: str) -> None:
+    publishers = [Publisher(url) for _ in range(3)]
+    for publisher in publishers:
+        publisher.publish("parent")
+    child = os.fork()
+    if child == 0:
+        try:
+            for publisher in publishers:
+                publisher.publish("child")
+            Publisher(url).publish("child")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for publisher in publishers:
+        publisher.publish("parent")
+        publisher.close()
+    assert (len(stored(url, "parent").entries), len(stored(url, "child").entries)) == (6, 4)

@@ -174,16 +174,20 @@ async def test_who_is_sent_away_may_finish_its_send() -> None:
     assert not reader.task.cancelled()
 
 
-async def test_who_was_closed_before_its_block_is_not_written_to() -> None:
+@pytest.mark.parametrize("bye", [b"<bye>", None])
+async def test_who_was_closed_before_its_block_is_not_written_to(bye: bytes | None) -> None:
     server = Server()
     reader = server.connect()
     await quiet()
     block = server.lane.block([entry(1, "t")], 0, 1)
     assert server.lane.deliver([reader], 0, block, FOREVER) == 1
-    server.close(reader)
+    server.close(reader, bye=bye)
     assert server.lane.deliver([reader], 0, block, FOREVER) == 1
     await quiet()
     assert server.sent == []
+    assert reader.is_closed
+    assert reader.task is not None
+    assert reader.task.done()
 
 
 async def test_who_catches_up_gives_the_loop_back(monkeypatch: pytest.MonkeyPatch) -> None:

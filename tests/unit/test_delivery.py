@@ -72,6 +72,23 @@ def test_who_comes_back_goes_on_where_it_was(narrow: World, lane: str) -> None:
 
 
 @pytest.mark.parametrize("lane", LANES)
+def test_what_is_ephemeral_is_not_for_who_was_away(world: World, lane: str) -> None:
+    person = come(world, "p", "a", lane=lane)
+    world.publish("a", ephemeral=True)
+    world.settle()
+    assert received(person) == [1]
+    world.disconnect(person)
+    world.publish("a", ephemeral=True)
+    world.publish("a")
+    world.settle()
+    world.connect(person, lane=lane)
+    world.settle()
+    world.publish("a", ephemeral=True)
+    world.settle()
+    assert received(person) == [3, 4]
+
+
+@pytest.mark.parametrize("lane", LANES)
 def test_what_is_gone_is_told(narrow: World, lane: str) -> None:
     person = come(narrow, "p", "a", lane=lane)
     narrow.publish("a")
