@@ -199,7 +199,9 @@ class Delivery:
         """The next page of a reader, with a gap before it if something is missing. Waits while the journal fails."""
         page = await self._page(reader)
         prefix = b""
-        if page.missed != 0 and reader.cursor >= reader.lenient_until:
+        if page.missed != 0 and reader.cursor < reader.lenient_until:
+            page = _page_until(page, reader.lenient_until)
+        if page.missed != 0:
             oldest = page.entries[0].offset if page.entries else page.through + 1
             self._observer.gap("expired", page.missed)
             prefix = wire.gap(
@@ -335,3 +337,9 @@ class Delivery:
             if reader.state is State.BEHIND:
                 block = await self.read_page(reader)
                 reader.audience.lane.feed_page(reader, block)  # type: ignore[attr-defined]
+
+
+def _page_until(page: Page, offset: int) -> Page:
+    """What of a page is lenient: what is missing up to `offset` is none. The next page says what is missing behind."""
+    through = min(page.through, offset)
+    return Page([entry for entry in page.entries if entry.offset <= through], through, 0)

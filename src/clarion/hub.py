@@ -78,7 +78,7 @@ class Hub:
         self._rules = RetentionRules(retention, topic_retention)
         self._limits = limits
         self._heartbeat_seconds = check_seconds("heartbeat_seconds", heartbeat_seconds)
-        self._drain_seconds = drain_seconds
+        self._drain_seconds = check_seconds("drain_seconds", drain_seconds)
         self._observer = guarded(observer or Observer())
         self._drafts = Drafts(limits.max_event_bytes)
         self._callbacks = Callbacks()
@@ -251,7 +251,7 @@ class Hub:
         Raises `InvalidTopic` for a user id, `ValueError` for times that cannot be.
         """
         if user is not None:
-            check_id("user", user)
+            user = check_id("user", user)
         parse_since(since, 0)
         heartbeat = self._heartbeat_seconds
         if heartbeat_seconds is not None:

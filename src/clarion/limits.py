@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from math import isfinite
 from typing import Final, NamedTuple
 
 from clarion.errors import TooManyReaders
@@ -12,6 +11,7 @@ from clarion.event import MAX_EVENT_BYTES
 
 RETRY_AFTER_SECONDS: Final = 5  # told with a refusal; jittered by whoever sends it
 MAX_SECONDS: Final = 10 * 366 * 86400.0  # ten years: nobody waits longer, and timers can count them
+MAX_UNIX_SECONDS: Final = 253_402_300_800.0  # the year 10000: as far as a datetime goes
 SPARE_DESCRIPTORS: Final = 256  # left to the app: its database, files, and requests that are not streams
 SPARE_SHARE: Final = 4  # ... or a quarter of them, where there are few
 
@@ -93,7 +93,7 @@ def check_seconds(name: str, seconds: float) -> float:
 def unix_seconds(moment: datetime | float) -> float:
     """A moment as Unix time; a naive datetime is local time. Raises `ValueError` for what is no moment."""
     seconds = moment.timestamp() if isinstance(moment, datetime) else float(moment)
-    if not isfinite(seconds):
+    if not abs(seconds) < MAX_UNIX_SECONDS:  # not for NaN either
         raise ValueError(f"{moment!r} is not a moment")
     return seconds
 

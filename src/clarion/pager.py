@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from clarion.errors import JournalUnavailable
 from clarion.event import Entry
 from clarion.journals.base import Journal, Page
 from clarion.retention import Since
@@ -64,7 +65,12 @@ class Pager:
         if reading is None:
             reading = self._reading[key] = asyncio.create_task(self._read_shared(key))
             reading.add_done_callback(lambda _: self._reading.pop(key, None))
-        return await asyncio.shield(reading)
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            if reading.cancelled():  # by `close`; the task that waits here was not
+                raise JournalUnavailable("pages are not read any more") from None
+            raise
 
     async def _read_shared(self, key: _Key) -> Page:
         async with self._turns:

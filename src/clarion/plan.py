@@ -59,6 +59,7 @@ class Plan:
                 hits[audience] = indexes if have is None else self._both(have, indexes)
                 if not step % STEP_AUDIENCES:
                     yield None
+            yield None
         yield from self._of_audiences(hits, personal)
         for reader, indexes in personal.items():
             if self._is_due(reader):

@@ -82,12 +82,16 @@ def test_finding_a_start_costs_little(connection: sqlite3.Connection, since: Sin
     assert steps(connection, lambda: find_bounds(connection)) < 10
 
 
-@pytest.mark.parametrize("topics", [["feed"], READER, ["orders/*"], None], ids=str)
-def test_the_last_n_cost_no_more_than_there_are(connection: sqlite3.Connection, topics: list[str] | None) -> None:
+@pytest.mark.parametrize(
+    ("topics", "bound"), [(["feed"], 200), (READER, 200), (["orders/*"], 350), (None, 200)], ids=str
+)
+def test_the_last_n_cost_no_more_than_there_are(
+    connection: sqlite3.Connection, topics: list[str] | None, bound: int
+) -> None:
     """A huge n is the whole history; else it costs a step in the index for each of n, and no look into the table."""
     wanted = TopicSet(topics) if topics else None
     assert steps(connection, lambda: find_start(connection, wanted, Since(last=1_000_000), NOW_MS)) < 100
-    assert steps(connection, lambda: find_start(connection, wanted, Since(last=1_500), NOW_MS)) < 200
+    assert steps(connection, lambda: find_start(connection, wanted, Since(last=1_500), NOW_MS)) < bound
 
 
 def test_pages_through_a_long_history_take_as_long_at_its_end(connection: sqlite3.Connection) -> None:

@@ -22,7 +22,7 @@ from clarion.sinks.chunks import chunk
 from clarion.sinks.socket import SocketReader
 from clarion.subscription import DISCONNECTED, DRAIN, State
 from clarion.topics import ALL, TopicSet
-from tests.model.ledger import ChunkDecoder, Ledger, Truth
+from tests.model.ledger import ChunkDecoder, Ledger, Truth, offsets
 from tests.model.world import HandClock, WatchedJournal
 
 STEPS = 2_000
@@ -54,8 +54,7 @@ class Browser:
         reader = SocketReader(core.client_id(), self.name, core.audiences.of(self.topics, core.sockets.lane), 0, 0)
         reader.heartbeat_ms = 1_000
         start = await core.starts.find(reader, self.last_event_id or None, since)
-        reader.cursor = start.cursor
-        core.join(reader)
+        core.begin(reader, start)
         self.ledger = Ledger(
             self.truth,
             self.topics.union(ALL, *reader.personal_topics),
@@ -166,7 +165,7 @@ class Play:
         for browser in self.browsers:
             if browser.sock is not None:
                 lost = browser.ledger.missing(self.truth.newest, self.clock.wall_ms())
-                assert browser.is_complete, f"{browser.name} at {browser.ledger.position} lacks {lost}"
+                assert browser.is_complete, f"{browser.name} at {browser.ledger.position} lacks {offsets(lost)}"
 
 
 class Room(NamedTuple):

@@ -34,7 +34,7 @@ from clarion.sinks.chunks import chunk
 from clarion.sinks.socket import SocketLane, SocketReader, SocketSink
 from clarion.subscription import DISCONNECTED, STALLED, State, Subscription
 from clarion.topics import ALL, TopicSet
-from tests.model.ledger import ChunkDecoder, Ledger, Truth
+from tests.model.ledger import ChunkDecoder, Ledger, Truth, offsets
 
 START_MS = 1_790_000_000_000
 MAX_TURNS = 20_000  # of the loop until it must be idle
@@ -359,8 +359,7 @@ class World:
         reader = kind(core.client_id(), person.user, core.audiences.of(person.topics, own_lane), 0, 0)
         reader.heartbeat_ms = self.heartbeat_ms
         start = await core.starts.find(reader, person.last_event_id or None, since)
-        reader.cursor = start.cursor
-        core.join(reader)
+        core.begin(reader, start)
         topics = person.topics.union(ALL, *reader.personal_topics)
         ledger = Ledger(self.truth, topics, person.last_event_id, began_ms=began_ms, ephemeral_after=core.log.head)
         client = Client(ledger, capacity, lane == "socket")
@@ -448,7 +447,7 @@ class World:
                 continue
             assert client.reader.state is State.LIVE, f"{person.name} is {client.reader.state} at rest"
             lost = client.ledger.missing(self.truth.newest, self.clock.wall_ms())
-            assert not lost, f"{person.name} has {client.ledger.position}, and never got {lost}"
+            assert not lost, f"{person.name} has {client.ledger.position}, and never got {offsets(lost)}"
 
 
 async def _no_follower(journal: object, delivery: object) -> None:

@@ -378,3 +378,21 @@ async def _settle_and_close(world: World) -> None:
     await asyncio.sleep(0)
     await world.engine.delivery.close()
     await waiting
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_who_asked_for_what_there_is_is_told_of_what_it_loses_later(narrow: World, lane: str) -> None:
+    narrow.publish(*["a"] * 5)
+    narrow.settle()
+    narrow.journal.gated = True  # its first page comes late
+    person = narrow.person("p", "a")
+    narrow.connect(person, lane=lane, since=EARLIEST)
+    narrow.idle()
+    narrow.publish(*["a"] * 10)
+    narrow.follow()
+    narrow.idle()
+    narrow.trim(2)
+    narrow.settle()
+    # The first five were there when it came; of the ten after them it must know what it did not get.
+    assert person.history[-1].gaps == [8]
+    assert received(person) == [14, 15]

@@ -159,6 +159,26 @@ def test_a_stalled_reader_is_left_alone_until_it_has_room(pump: Pump) -> None:
     sock.close()
 
 
+def test_who_missed_only_a_heartbeat_is_not_blocked_for_ever(pump: Pump) -> None:
+    reader, sock = pump.connect("r")
+    pump.sink.lane.feed(reader)
+    filler = chunk(b"x" * 100)
+    try:
+        while True:
+            os.write(reader.fd, filler)
+    except BlockingIOError:
+        pass
+    pump.sink.lane.deliver([reader], 0, pump.sink.lane.block((), 0, 0, b"<heartbeat>"), FOREVER)
+    assert reader.blocked
+    assert reader.rest is None
+    read_all(sock)
+    pump.sink.poll()
+    pump.feed_all()
+    assert reader.state is State.LIVE
+    assert not reader.blocked
+    sock.close()
+
+
 def test_a_slice_ends_on_time_and_goes_on_where_it_was(pump: Pump, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_module, "CLOCK_EVERY", 2)
     connected = [pump.connect(str(n)) for n in range(5)]

@@ -129,8 +129,8 @@ def find_bounds(connection: sqlite3.Connection) -> Bounds:
 def find_start(connection: sqlite3.Connection, topics: TopicSet | None, since: Since, now_ms: int) -> int:
     """See `Journal.seek`."""
     with moment(connection):
-        newest, kept = connection.execute("SELECT newest, kept_entries FROM meta").fetchone()
-        if since.earliest or (since.last is not None and since.last >= kept):
+        newest = newest_of(connection)
+        if since.earliest or (since.last is not None and since.last >= _kept(connection)):
             first = next(_rows_after(connection, 0, topics, now_ms), None)
             return newest if first is None else first[0] - 1
         if since.after_ms is not None:
@@ -144,6 +144,10 @@ def find_start(connection: sqlite3.Connection, topics: TopicSet | None, since: S
 def newest_of(connection: sqlite3.Connection) -> int:
     """The newest offset ever given."""
     return int(connection.execute("SELECT newest FROM meta").fetchone()[0])
+
+
+def _kept(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT kept_entries FROM meta").fetchone()[0])
 
 
 def _last_until(connection: sqlite3.Connection, time_ms: int, newest: int) -> int:
