@@ -201,6 +201,9 @@ class Delivery:
         prefix = b""
         if page.missed != 0 and reader.cursor < reader.lenient_until:
             page = _page_until(page, reader.lenient_until)
+        floor = self.fanout.log.floor
+        if page.missed == 0 and reader.cursor < floor < page.through:
+            page = _page_until(page, floor)  # the log has the rest, with what is ephemeral and came since this reader
         if page.missed != 0:
             oldest = page.entries[0].offset if page.entries else page.through + 1
             self._observer.gap("expired", page.missed)
@@ -340,6 +343,6 @@ class Delivery:
 
 
 def _page_until(page: Page, offset: int) -> Page:
-    """What of a page is lenient: what is missing up to `offset` is none. The next page says what is missing behind."""
+    """The part of a page up to `offset`, of which nothing counts as missed."""
     through = min(page.through, offset)
     return Page([entry for entry in page.entries if entry.offset <= through], through, 0)

@@ -195,11 +195,14 @@ class Engine:
             heartbeat_ms=reader.heartbeat_ms,
             retry_ms=random.randint(*RETRY_MS),
         )
-        if gap is None:
-            return frame
-        self.observer.gap(gap, missed)
+        return frame if gap is None else frame + self.gap(reader, gap, missed, requested)
+
+    def gap(self, reader: Subscription, reason: str, missed: int | None, requested: str | None) -> bytes:
+        """A gap that is known before a stream begins: it goes on from the reader's cursor."""
+        self.observer.gap(reason, missed)
         oldest = self.position(reader.cursor + 1)
-        return frame + wire.gap(here, reason=gap, requested=requested, oldest=oldest, missed=missed)
+        here = self.position(reader.cursor)
+        return wire.gap(here, reason=reason, requested=requested, oldest=oldest, missed=missed)
 
     def bye(self, reader: Subscription, reason: str, detail: str | None = None) -> None:
         """End a stream on purpose: now, or, with `done`, when its reader has everything said before."""

@@ -37,6 +37,7 @@ class Received(NamedTuple):
 
 class LocalStream:
     """An asynchronous iterator of the events of some topics. What is published from its making on is not missed.
+    With a `since`, it begins with what that finds when the iteration begins.
 
     Belongs to one task at a time. Slowness costs nobody else: it reads the log from its own cursor. It ends when the
     hub closes. Close it (`aclose`, or `async with`) when it is not read to its end.
@@ -78,6 +79,8 @@ class LocalStream:
             raise StopAsyncIteration
         engine.begin(reader, start)
         self._joined = True
+        if start.gap is not None:
+            self._received.extend(self._parser.feed(engine.gap(reader, start.gap, start.missed, None)))
 
     async def aclose(self) -> None:
         """Stop. Twice is once."""

@@ -239,6 +239,8 @@ class World:
             self.patch.setattr(module, "monotonic", self._monotonic)
         self.patch.setattr(socket_sink, "CLOCK_EVERY", 1)
         self.patch.setattr(asgi, "WAKES_PER_TURN", 1)
+        self.patch.setattr("clarion.plan.STEP_AUDIENCES", 1)
+        self.patch.setattr("clarion.plan.SHARE_READERS", 1)
         self.patch.setattr(socket_sink, "os", self.wires)
         self.patch.setattr(delivery, "PAGE_RETRY_SECONDS", 0)
         self.patch.setattr(engine, "follow", _no_follower)

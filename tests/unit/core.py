@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from clarion.audience import Audiences
 from clarion.event import Entry
-from clarion.fanout import Fanout, Plan, Wait
+from clarion.fanout import Fanout, Wait
 from clarion.log import Log
+from clarion.plan import Plan
 from clarion.sinks.base import Block
 from clarion.sinks.chunks import plain_block
 from clarion.subscription import Subscription

@@ -169,7 +169,7 @@ def test_readers_who_are_behind_do_not_hold_up_live_ones(world: World) -> None:
         world.turn()
     world.publish("b")
     world.follow()
-    for _ in range(4):
+    for _ in range(8):  # a step of the plan, or a write, at each
         world.turn()
     world.read(live)
     assert received(live) == [301]
