@@ -94,8 +94,7 @@ async def test_an_expired_gap_is_exact(tmp_path: Path) -> None:
 
 async def _until_trimmed(hub: Hub) -> None:
     async with asyncio.timeout(20):
-        while (await hub.journal.bounds()).oldest <= 10:
-            await hub.publish("other", "makes the journal trim")
+        while (await hub.journal.bounds()).oldest <= 10:  # noqa: ASYNC110 - nothing tells when retention has worked
             await asyncio.sleep(0.05)
 
 
