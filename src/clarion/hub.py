@@ -324,8 +324,8 @@ class Hub:
         return callback
 
     def on_disconnect(self, callback: Callback) -> Callback:
-        """Have `callback(client, reason)` called once when a client is gone. May be a coroutine function."""
-        self._callbacks.disconnect.append(callback)
+        """Have `callback(client, reason)`, or `callback(client)`, called once when a client is gone; may be async."""
+        self._callbacks.add_disconnect(callback)
         return callback
 
     async def kick(self, *, user: str | None = None, client: str | None = None, reason: str = "kicked") -> None:

@@ -59,6 +59,10 @@ class Callbacks:
         self.disconnect: list[Callable[..., Any]] = []
         self._running: set[asyncio.Task[None]] = set()
 
+    def add_disconnect(self, callback: Callable[..., Any]) -> None:
+        """Have `callback` called with the client, and with the reason as well if it takes two arguments."""
+        self.disconnect.append(callback if _takes_reason(callback) else lambda client, _: callback(client))
+
     async def connected(self, client: Client) -> None:
         """Run `on_connect` to its end: its reader gets nothing before."""
         for callback in self.connect:
@@ -82,6 +86,16 @@ class Callbacks:
     async def _disconnected(self, client: Client) -> None:
         for callback in self.disconnect:
             await _call(callback, client, client.reason)
+
+
+def _takes_reason(callback: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(callback).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # something built in, of which nobody knows
+        pass
+    return True
 
 
 async def _call(callback: Callable[..., Any], client: Client, *more: Any) -> None:

@@ -70,3 +70,19 @@ async def test_what_a_callback_raises_harms_nobody(caplog: pytest.LogCaptureFixt
     await callbacks.join(5)
     assert called == ["connect", "disconnect"]
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+
+
+async def test_who_does_not_ask_for_the_reason_is_not_given_it() -> None:
+    called: list[object] = []
+    callbacks = Callbacks()
+
+    async def later(client: Client) -> None:
+        called.append(client.id)
+
+    callbacks.add_disconnect(lambda client: called.append(client.id))
+    callbacks.add_disconnect(later)
+    callbacks.add_disconnect(lambda client, reason: called.append(reason))
+    client = a_client()
+    callbacks.disconnected(client)
+    await callbacks.join(5)
+    assert called == [client.id, client.id, client.reason]
