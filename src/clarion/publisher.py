@@ -87,6 +87,10 @@ class Publisher:
         with _forking:
             _publishers.discard(self)
 
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):  # it was forgotten: the file must not stay open over a fork
+            self.close()
+
     def __enter__(self) -> Self:
         return self
 

@@ -170,6 +170,19 @@ def test_parent_and_children_publish_after_a_fork(url: str) -> None:
     assert len(stored(url, "parent").entries) == 11
 
 
+def test_a_publisher_that_was_forgotten_does_not_keep_the_file_from_children(url: str) -> None:
+    Publisher(url).publish("parent", 0)
+    gc.collect()
+    child = os.fork()
+    if child == 0:
+        try:
+            Publisher(url).publish("child", 0)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def _hold_while_forking(url: str) -> None:
     """Threads publish while the process forks: no child may inherit a lock that is held."""
     with Publisher(url) as publisher:
