@@ -181,28 +181,26 @@ class Engine:
         offset = planned if reader.state is State.LIVE else reader.cursor
         return client_of(reader, self.position(offset), self.log.head)
 
-    def hello(
-        self, reader: Subscription, mode: str, gap: str | None, missed: int | None, requested: str | None
-    ) -> bytes:
+    def hello(self, reader: Subscription, start: Start, requested: str | None) -> bytes:
         """The first bytes of a stream: `connected`, and a gap if one is known already."""
         here = self.position(reader.cursor)
-        self.observer.replayed(mode)
+        self.observer.replayed(start.mode)
         frame = wire.connected(
             here,
             client_id=reader.id,
-            mode=mode,
+            mode=start.mode,
             to=self.position(max(self.log.head, reader.cursor)),
             heartbeat_ms=reader.heartbeat_ms,
             retry_ms=random.randint(*RETRY_MS),
         )
-        return frame if gap is None else frame + self.gap(reader, gap, missed, requested)
+        return frame if start.gap is None else frame + self.gap(reader, start.gap, requested)
 
-    def gap(self, reader: Subscription, reason: str, missed: int | None, requested: str | None) -> bytes:
-        """A gap that is known before a stream begins: it goes on from the reader's cursor."""
-        self.observer.gap(reason, missed)
+    def gap(self, reader: Subscription, reason: str, requested: str | None) -> bytes:
+        """A gap that is known before a stream begins, not how large it is: it goes on from the reader's cursor."""
+        self.observer.gap(reason, None)
         oldest = self.position(reader.cursor + 1)
         here = self.position(reader.cursor)
-        return wire.gap(here, reason=reason, requested=requested, oldest=oldest, missed=missed)
+        return wire.gap(here, reason=reason, requested=requested, oldest=oldest, missed=None)
 
     def bye(self, reader: Subscription, reason: str, detail: str | None = None) -> None:
         """End a stream on purpose: now, or, with `done`, when its reader has everything said before."""

@@ -80,7 +80,7 @@ class LocalStream:
         engine.begin(reader, start)
         self._joined = True
         if start.gap is not None:
-            self._received.extend(self._parser.feed(engine.gap(reader, start.gap, start.missed, None)))
+            self._received.extend(self._parser.feed(engine.gap(reader, start.gap, None)))
 
     async def aclose(self) -> None:
         """Stop. Twice is once."""

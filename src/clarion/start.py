@@ -18,14 +18,12 @@ class Start(NamedTuple):
 
     cursor: it gets what is after this offset. mode: "live", "resumed" or "gap", as `connected` says it.
     gap: the reason of a gap that is told at once, or None. (An expired gap is told with the first page.)
-    missed: how many events that gap is known to cover.
     wish: it asked for as much as there is; what retention took away of that is no loss to tell.
     """
 
     cursor: int
     mode: str
     gap: str | None = None
-    missed: int | None = None
     wish: bool = False
 
 

@@ -192,7 +192,7 @@ class _Opening:
         opened = False
         try:
             await self._engine.callbacks.connected(self._engine.client(reader))
-            hello = self._engine.hello(reader, start.mode, start.gap, start.missed, presented)
+            hello = self._engine.hello(reader, start, presented)
             await response.send_head(self._send)
             await self._send({"type": "http.response.body", "body": hello, "more_body": True})
             if isinstance(reader, SocketReader):

@@ -19,11 +19,6 @@ def event_frame(epoch: str, offset: int, body: bytes) -> bytes:
     return b"id: %b-%d\n%b" % (epoch.encode(), offset, body)
 
 
-def body_of(frame: bytes) -> bytes:
-    """An entry's frame without its `id:` line: what `event_frame` was given."""
-    return frame[frame.index(b"\n") + 1 :]
-
-
 def connected(
     position: Position,
     *,

@@ -8,7 +8,8 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clarion.parser import MAX_RETRY_MILLISECONDS, Message, MessageTooLarge, Parser
+from clarion.parser import MAX_RETRY_MILLISECONDS, Message, Parser
+from tests.parsing import read_all
 
 UNBOUNDED = 10**9
 Outcome = tuple[list[Message], str, int | None, int]
@@ -67,19 +68,7 @@ def reference(stream: bytes, max_event_bytes: int) -> Outcome:
 def parse(chunks: list[bytes], max_event_bytes: int) -> Outcome:
     """Messages, last event id, retry, and how many blocks were too large. Any other error is a failure."""
     parser = Parser(max_event_bytes=max_event_bytes)
-    messages: list[Message] = []
-    too_large = 0
-    for chunk in chunks:
-        unread: bytes | None = chunk
-        while unread is not None:
-            try:
-                messages += parser.feed(unread)
-                unread = None
-            except MessageTooLarge as error:
-                messages += error.messages
-                too_large += 1
-                unread = b""
-    parser.close()
+    messages, too_large = read_all(parser, chunks)
     return messages, parser.last_event_id, parser.retry_milliseconds, too_large
 
 

@@ -66,7 +66,7 @@ class Browser:
         ours, self.sock = socket.socketpair()
         ours.setblocking(False)
         self.sock.setblocking(False)
-        hello = core.hello(reader, start.mode, start.gap, start.missed, self.last_event_id or None)
+        hello = core.hello(reader, start, self.last_event_id or None)
         ours.send(chunk(hello))
         core.sockets.adopt(reader, ours.detach())
         core.delivery.ready(reader)

@@ -365,7 +365,7 @@ class World:
         topics = person.topics.union(ALL, *reader.personal_topics)
         ledger = Ledger(self.truth, topics, person.last_event_id, began_ms=began_ms, ephemeral_after=core.log.head)
         client = Client(ledger, capacity, lane == "socket")
-        hello = core.hello(reader, start.mode, start.gap, start.missed, person.last_event_id or None)
+        hello = core.hello(reader, start, person.last_event_id or None)
         client.buffer += chunk(hello) if lane == "socket" else hello
         if lane == "moved":
             other = AsgiReader(reader.id, person.user, core.audiences.of(person.topics, core.asgi), 0, 0)

@@ -118,3 +118,10 @@ async def test_a_clock_that_stands_still_keeps_everything() -> None:
         await hub.publish_many([("news", n) for n in range(5)])
         async with hub.subscribe("news", since="earliest") as events:
             assert [(await anext(events)).data for _ in range(5)] == list(range(5))
+
+
+async def test_the_clients_of_a_user_are_told_apart() -> None:
+    async with Hub() as hub, stream(App(hub, topics=["news"], user="ann")) as reader:
+        said = await reader.connected()
+        assert [client.id for client in hub.user_clients("ann")] == [said["clientId"]]
+        assert hub.user_clients("bob") == []

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from clarion.parser import DEFAULT_MAX_EVENT_BYTES, Message, MessageTooLarge, Parser
+from clarion.parser import DEFAULT_MAX_EVENT_BYTES, Message, Parser
+from tests.parsing import read_all
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 MAX_BYTEWISE_BYTES = 120_000  # one `feed` per byte; longer inputs would take seconds and show nothing new
@@ -62,19 +63,7 @@ def read(chunks: Iterable[bytes], case: dict[str, Any]) -> Outcome:
         max_event_bytes=case.get("max_event_bytes", DEFAULT_MAX_EVENT_BYTES),
         last_event_id=case.get("start_last_event_id", ""),
     )
-    messages: list[Message] = []
-    too_large = 0
-    for chunk in chunks:
-        unread: bytes | None = chunk
-        while unread is not None:
-            try:
-                messages += parser.feed(unread)
-                unread = None
-            except MessageTooLarge as error:
-                messages += error.messages
-                too_large += 1
-                unread = b""
-    parser.close()
+    messages, too_large = read_all(parser, chunks)
     return Outcome(messages, parser.last_event_id, parser.retry_milliseconds, too_large)
 
 

@@ -73,11 +73,6 @@ def test_vector(case: dict[str, Any]) -> None:
         assert _frame(case) == case["frame"].encode()
 
 
-def test_a_frame_gives_its_body_back() -> None:
-    body = _draft({"topic": "t", "type": "x", "data": {"id: ": "\n"}}).body
-    assert wire.body_of(wire.event_frame("k3v9", 7, body)) == body
-
-
 def test_a_long_id_of_a_stranger_is_cut() -> None:
     frame = wire.gap(
         Position("k3v9", 0), reason="unknown", requested="z" * 5_000, oldest=Position("k3v9", 1), missed=None
