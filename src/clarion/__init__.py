@@ -1,5 +1,6 @@
 """Clarion: Server-Sent Events push for Python. `Hub` is where to begin."""
 
+from clarion.changes import ValueChange
 from clarion.errors import (
     ClarionError,
     EventTooLarge,
@@ -7,6 +8,9 @@ from clarion.errors import (
     InvalidEvent,
     InvalidTopic,
     JournalError,
+    NoValue,
+    ValueMismatch,
+    ValueTooLarge,
 )
 from clarion.event import Event
 from clarion.hub import Hub
@@ -33,10 +37,14 @@ __all__ = [
     "JournalError",
     "Limits",
     "LocalStream",
+    "NoValue",
     "Observer",
     "Position",
     "Publisher",
     "Receipt",
     "Received",
     "Retention",
+    "ValueChange",
+    "ValueMismatch",
+    "ValueTooLarge",
 ]

@@ -9,17 +9,17 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from clarion import json, wire
+from clarion import wire
 from clarion.audience import Audiences
 from clarion.clock import Clock
 from clarion.delivery import SLICE_SECONDS, Delivery
-from clarion.event import Entry
 from clarion.fanout import Fanout
 from clarion.follower import follow, prime
 from clarion.journals.base import Journal
 from clarion.limits import Admission, Limits
 from clarion.log import Log
 from clarion.observer import Observer, guarded
+from clarion.orders import Orders
 from clarion.pager import Pager
 from clarion.position import Position
 from clarion.presence import Callbacks, Client, client_of
@@ -40,7 +40,7 @@ from clarion.subscription import (
 from clarion.timers import Timers
 from clarion.topics import CONTROL_PREFIX
 
-KICK_TOPIC: Final = CONTROL_PREFIX + "kick"
+KICK: Final = "kick"
 RETRY_MS: Final = (1_500, 3_000)  # between these, anew for each reader, so that a crash does not make a storm
 DRAIN_RETRY_MS: Final = 1_000  # the least that a reader who is sent away waits before it comes back
 DRAIN_SPREAD_MS: Final = (2_000, 30_000)  # over how long they come back: by their number, within these
@@ -61,11 +61,12 @@ class Settings(NamedTuple):
 class Engine:
     """An open hub. Belongs to the event loop in which `start` ran."""
 
-    def __init__(self, journal: Journal, settings: Settings, callbacks: Callbacks) -> None:
+    def __init__(self, journal: Journal, settings: Settings, callbacks: Callbacks, orders: Orders) -> None:
         self.journal = journal
         self.clock = settings.clock
         self.observer = guarded(settings.observer)
         self.callbacks = callbacks
+        self._orders = orders
         self.loop = asyncio.get_running_loop()
         self.audiences = Audiences()
         self.admission = Admission(settings.limits)
@@ -89,7 +90,7 @@ class Engine:
             clock=self.clock,
             observer=self.observer,
             ended=self._ended,
-            control=self._control,
+            control=self._orders.tell,
             exhausted=lambda reader: self.bye(reader, LIMIT),
         )
         self.starts = Starts(self.journal, self.log, self.pager, self.limits.max_replay_events)
@@ -104,6 +105,7 @@ class Engine:
         self.sockets = SocketSink.make(self.delivery)
         if self.sockets is not None:
             self.loop.add_reader(self.sockets.fileno(), self.sockets.poll)
+        self._unlisten = self._orders.listen(CONTROL_PREFIX + KICK, self._kick)
         self._follower = self.loop.create_task(follow(self.journal, self.delivery), name="clarion follower")
         await asyncio.sleep(0)  # it follows from here on, also what is published before the loop turns again
 
@@ -112,6 +114,7 @@ class Engine:
         if self._draining is not None:
             await self._draining
         await self.drain(0)
+        self._unlisten()
         self._follower.cancel()
         await asyncio.gather(self._follower, return_exceptions=True)
         self._end_all(list(self.audiences.clients.values()), DRAIN)
@@ -282,16 +285,8 @@ class Engine:
         for reader in readers:
             self.delivery.end(reader, reason)
 
-    def _control(self, entry: Entry) -> None:
-        """What a hub says to all hubs that share the journal, this one included."""
-        if entry.topic != KICK_TOPIC:
-            return
-        try:
-            order = json.decode(entry.frame.partition(b"data: ")[2].strip())
-            user, client, reason = order["user"], order["client"], str(order["reason"])
-        except (ValueError, KeyError, TypeError):
-            logger.warning("an order on %s is not understood; is another version at work?", entry.topic)
-            return
+    def _kick(self, _: str, order: Any) -> None:
+        user, client, reason = order["user"], order["client"], str(order["reason"])
         if user is None and client is None:
             return
         for reader in self.find(user, client):

@@ -44,6 +44,46 @@ class EventTooLarge(ClarionError, ValueError):
         super().__init__(f"the event has {size_bytes} bytes or more, the limit is {limit_bytes}")
 
 
+class ValueMismatch(ClarionError, ValueError):
+    """A change that does not fit the value it is for. Nothing was changed.
+
+    change: "append". given, present: what kind of JSON was to go onto what kind ("a number", "a text"). path: where in the value, a
+    JSON pointer; empty for the value itself.
+    """
+
+    status = 409
+
+    def __init__(self, change: str, given: str, present: str, path: str = "") -> None:
+        self.change = change
+        self.given = given
+        self.present = present
+        self.path = path
+        where = f"the value at {path}" if path else "the value"
+        super().__init__(f"cannot {change} {given} to {where}, which is {present}")
+
+
+class ValueTooLarge(ClarionError, ValueError):
+    """A change that would make its value larger than the limit. Nothing was changed."""
+
+    status = 413
+
+    def __init__(self, topic: str, size_bytes: int, limit_bytes: int) -> None:
+        self.topic = topic
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+        super().__init__(f"the value of {topic!r} would have {size_bytes} bytes or more, the limit is {limit_bytes}")
+
+
+class NoValue(ClarionError, LookupError):
+    """There is no value to delete."""
+
+    status = 404
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        super().__init__(f"topic {topic!r} has no value")
+
+
 class HubClosed(ClarionError, RuntimeError):
     """The hub is not open: it was not started yet, or it is closed or draining."""
 

@@ -13,12 +13,14 @@ from typing import Any, Final, NamedTuple
 from clarion import json
 from clarion.errors import EventTooLarge, InvalidEvent
 from clarion.topics import check_name
+from clarion.values import Change
 
 MAX_EVENT_BYTES: Final = 1024 * 1024  # one event, framed: several times what a browser renders in a frame's time
 MAX_TYPE_BYTES: Final = 255
 MAX_KEY_BYTES: Final = 255
 
 RESERVED_TYPES: Final = frozenset({"connected", "heartbeat", "gap", "bye"})  # what the stream says of itself
+RESERVED_ENDINGS: Final = (".append", ".merge", ".delete")  # how values change (spec/stream.md, section 10)
 
 _LINE_END = re.compile("\r\n|\r|\n")
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -44,6 +46,8 @@ class Draft(NamedTuple):
     created_ms, expires_ms: Unix time in milliseconds; `expires_ms` is None for an event without a ttl.
     key: idempotency key, unique per topic within the journal's window; None for none.
     ephemeral: for readers who are connected now; never replayed.
+    change: what it does to the topic's value (`clarion.changes` makes those drafts); `expires_ms` is the value's then.
+    max_value_bytes: how large the value may be after it, as JSON.
     """
 
     topic: str
@@ -52,6 +56,8 @@ class Draft(NamedTuple):
     expires_ms: int | None = None
     key: str | None = None
     ephemeral: bool = False
+    change: Change = Change.NONE
+    max_value_bytes: int = 0
 
 
 class Entry:
@@ -59,9 +65,10 @@ class Entry:
 
     offset: its place in the journal's order. Offsets rise; they need not be without holes.
     frame: its final bytes, `id:` line included.
+    change: what it does to a value. value_bytes: how large the value is at most after it; 0 for a plain event.
     """
 
-    __slots__ = ("created_ms", "ephemeral", "expires_ms", "frame", "offset", "topic")
+    __slots__ = ("change", "created_ms", "ephemeral", "expires_ms", "frame", "offset", "topic", "value_bytes")
 
     def __init__(
         self,
@@ -71,6 +78,8 @@ class Entry:
         created_ms: int,
         expires_ms: int | None = None,
         ephemeral: bool = False,
+        change: Change = Change.NONE,
+        value_bytes: int = 0,
     ) -> None:
         self.offset = offset
         self.topic = topic
@@ -78,6 +87,8 @@ class Entry:
         self.created_ms = created_ms
         self.expires_ms = expires_ms
         self.ephemeral = ephemeral
+        self.change = change
+        self.value_bytes = value_bytes
 
     def __repr__(self) -> str:
         return f"Entry(offset={self.offset}, topic={self.topic!r}, bytes={len(self.frame)})"
@@ -117,7 +128,7 @@ def draft(
         raise EventTooLarge(len(body), max_event_bytes)
     if key is not None:
         key = check_key(key)
-    expires_ms = None if ttl_seconds is None else created_ms + _ttl_milliseconds(ttl_seconds)
+    expires_ms = None if ttl_seconds is None else created_ms + ttl_milliseconds(ttl_seconds)
     return Draft(topic, body, created_ms, expires_ms, key, ephemeral)
 
 
@@ -148,6 +159,8 @@ def check_type(event: object) -> str:
         event = str.__str__(event)
     if event in RESERVED_TYPES:
         raise InvalidEvent(f"event type {event!r} is what the stream says of itself; choose another")
+    if event.endswith(RESERVED_ENDINGS):
+        raise InvalidEvent(f"event type {event!r} ends as those of values do; choose another, or use append or merge")
     return event
 
 
@@ -164,7 +177,8 @@ def check_key(key: object) -> str:
     return str.__str__(key)
 
 
-def _ttl_milliseconds(ttl_seconds: float | timedelta) -> int:
+def ttl_milliseconds(ttl_seconds: float | timedelta) -> int:
+    """A time to live in milliseconds. Raises `InvalidEvent` for what is none."""
     if isinstance(ttl_seconds, timedelta):
         ttl_seconds = ttl_seconds.total_seconds()
     if isinstance(ttl_seconds, bool) or not isinstance(ttl_seconds, int | float) or not 0 < ttl_seconds < 1e12:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from clarion.clock import Clock, SystemClock
-from clarion.engine import KICK_TOPIC, Engine, Settings
+from clarion.engine import KICK, Engine, Settings
 from clarion.errors import HubClosed, InvalidTopic
-from clarion.event import Draft, Event, draft
+from clarion.hub_calls import HubCalls
 from clarion.journals import open_journal
-from clarion.journals.base import Appended, Journal
+from clarion.journals.base import Journal
 from clarion.lifecycle import ShutdownSignals
 from clarion.limits import Limits, check_seconds, unix_seconds
 from clarion.local import LocalStream
 from clarion.observer import Observer, guarded
-from clarion.position import Position
+from clarion.orders import Orders
 from clarion.presence import Callbacks, Client
-from clarion.publishing import Drafts, Options
-from clarion.receipt import Receipt
+from clarion.publishing import Drafts
 from clarion.retention import DURABLE_RETENTION, MEMORY_RETENTION, Retention, RetentionRules, parse_since
 from clarion.stream import Request, StreamResponse, refuse
 from clarion.sync import SyncHub
@@ -45,7 +44,7 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 logger = logging.getLogger("clarion.hub")
 
 
-class Hub:
+class Hub(HubCalls):
     """Push for one app.
 
     journal: "memory://", "sqlite:///events.db", or a `clarion.journals.base.Journal`.
@@ -82,6 +81,7 @@ class Hub:
         self._observer = guarded(observer or Observer())
         self._drafts = Drafts(limits.max_event_bytes)
         self._callbacks = Callbacks()
+        self._orders = Orders()
         self._engine: Engine | None = None
         self._signals: ShutdownSignals | None = None
         self._closing = False
@@ -111,7 +111,7 @@ class Hub:
         check_workers(self.journal.shared)
         await self.journal.open(self._rules)
         settings = Settings(self._limits, self._drain_seconds, self._clock, self._observer)
-        engine = Engine(self.journal, settings, self._callbacks)
+        engine = Engine(self.journal, settings, self._callbacks, self._orders)
         try:
             await engine.start()
         except BaseException:
@@ -147,74 +147,6 @@ class Hub:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop that the hub belongs to."""
         return self._open_engine().loop
-
-    # Publishing.
-
-    async def publish(
-        self,
-        topic: str,
-        data: Any = None,
-        *,
-        event: str | None = None,
-        text: str | None = None,
-        key: str | None = None,
-        ttl: float | None = None,
-        ephemeral: bool = False,
-    ) -> Receipt:
-        """Publish an event to a topic. Returns when the journal has acknowledged it.
-
-        data: anything JSON can say, dataclasses, pydantic models, msgspec structs, datetimes and UUIDs. The other
-        arguments: see `clarion.publishing.Options`.
-
-        Raises `InvalidTopic`, `InvalidEvent` or `EventTooLarge` for what cannot be published, and `JournalError` if
-        the journal did not take it. A call that is cancelled may or may not have been published.
-        """
-        return await self._publish(
-            self._drafts.to_topic(
-                topic,
-                data,
-                self._clock.wall_ms(),
-                event=event,
-                text=text,
-                key=key,
-                ttl=ttl,
-                ephemeral=ephemeral,
-            )
-        )
-
-    async def publish_many(self, events: Iterable[Event | tuple[str, Any]]) -> list[Receipt]:
-        """Publish events, or pairs of topic and data, all or none, in one run. Raises what `publish` raises."""
-        drafts = self._drafts.of_many(events, self._clock.wall_ms())
-        return await self._append(drafts) if drafts else []
-
-    async def broadcast(self, data: Any = None, **options: Unpack[Options]) -> Receipt:
-        """Publish to every reader, whatever its topics. See `publish`."""
-        return await self._publish(self._drafts.to_all(data, self._clock.wall_ms(), **options))
-
-    async def send(self, client_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
-        """Publish to one connection, by the `clientId` that its `connected` event said. See `publish`."""
-        return await self._publish(self._drafts.to_client(client_id, data, self._clock.wall_ms(), **options))
-
-    async def send_to_user(self, user_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
-        """Publish to all streams of a user, also those that come back later. See `publish`."""
-        return await self._publish(self._drafts.to_user(user_id, data, self._clock.wall_ms(), **options))
-
-    async def _publish(self, one: Draft) -> Receipt:
-        engine = self._open_engine()
-        (appended,) = await self.journal.append((one,))
-        self._observer.published(1, len(one.body))
-        return self._receipt(engine, one, appended)
-
-    async def _append(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        engine = self._open_engine()
-        appended = await self.journal.append(drafts)
-        self._observer.published(len(drafts), sum([len(one.body) for one in drafts]))
-        return [self._receipt(engine, one, done) for one, done in zip(drafts, appended, strict=True)]
-
-    def _receipt(self, engine: Engine, one: Draft, appended: Appended) -> Receipt:
-        offset, duplicate = appended
-        position = Position(self.journal.epoch, offset)
-        return Receipt(str(position), position, 0 if duplicate else engine.audiences.count(one.topic), duplicate)
 
     async def settle(self) -> None:
         """Wait until everything published so far was offered to every live reader. For tests and benchmarks."""
@@ -336,8 +268,7 @@ class Hub:
         """
         if user is None and client is None:
             raise ValueError("kick whom? give user= or client=")
-        order = {"user": user, "client": client, "reason": reason}
-        await self._publish(draft(KICK_TOPIC, order, created_ms=self._clock.wall_ms(), ephemeral=True))
+        await self.order(KICK, {"user": user, "client": client, "reason": reason})
 
     # Inside.
 

@@ -10,12 +10,15 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from clarion.changes import ValueChange
 from clarion.errors import JournalUnavailable
 from clarion.event import MAX_EVENT_BYTES, Draft, Event
 from clarion.journals import sqlite_path
 from clarion.position import Position
-from clarion.publishing import Drafts, Options
+from clarion.publishing import ChangeOptions, Drafts, Options, value_topic
 from clarion.receipt import Receipt
+from clarion.topics import check_topic
+from clarion.values import Change
 
 if TYPE_CHECKING:
     from clarion.journals.sqlite_file import JournalFile
@@ -78,6 +81,41 @@ class Publisher:
     def send_to_user(self, user_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
         """Publish to all streams of a user, also those that come back later. See `publish`."""
         return self._publish(self._drafts.to_user(user_id, data, _wall_ms(), **options))
+
+    def set(self, topic: str, value: Any, **options: Unpack[ChangeOptions]) -> Receipt:
+        """Make `value` what the topic is now. Raises what `Hub.set` raises. options: `clarion.publishing.ChangeOptions`."""
+        return self._publish(self._drafts.to_value(topic, Change.SET, value, _wall_ms(), **options))
+
+    def append(self, topic: str, delta: Any, **options: Unpack[ChangeOptions]) -> Receipt:
+        """Put `delta` at the end of the topic's value. See `Hub.append`."""
+        return self._publish(self._drafts.to_value(topic, Change.APPEND, delta, _wall_ms(), **options))
+
+    def merge(self, topic: str, patch: Any, **options: Unpack[ChangeOptions]) -> Receipt:
+        """Apply a merge patch to the topic's value. See `Hub.merge`."""
+        return self._publish(self._drafts.to_value(topic, Change.MERGE, patch, _wall_ms(), **options))
+
+    def delete(self, topic: str, *, event: str | None = None, user: str | None = None) -> Receipt:
+        """Take the topic's value away. See `Hub.delete`."""
+        return self._publish(self._drafts.to_value(topic, Change.DELETE, None, _wall_ms(), event=event, user=user))
+
+    def change_many(self, changes: Iterable[ValueChange]) -> list[Receipt]:
+        """Change several values, all or none, in one run. See `Hub.change_many`."""
+        return self._append(self._drafts.to_values(changes, _wall_ms()))
+
+    def get(self, topic: str, *, user: str | None = None) -> Any:
+        """The topic's value as of now; None where there is none. See `Hub.get`."""
+        subject = check_topic(topic)
+        with self._lock:
+            store, _ = self._opened()
+            return store.value(value_topic(subject, user), subject, _wall_ms())
+
+    def control_set(self, name: str, subject: str, value: Any, *, ttl: float | None = None) -> None:
+        """Keep a value for hubs. See `Hub.control_set`."""
+        self._publish(self._drafts.to_control(name, subject, Change.SET, value, _wall_ms(), ttl))
+
+    def control_delete(self, name: str, subject: str) -> None:
+        """Take such a value away. See `Hub.control_delete`."""
+        self._publish(self._drafts.to_control(name, subject, Change.DELETE, None, _wall_ms()))
 
     def close(self) -> None:
         """Let go of the file."""

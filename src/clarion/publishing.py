@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypedDict, Unpack
 
+from clarion.changes import NAMES, ValueChange, change_draft
+from clarion.errors import InvalidEvent
 from clarion.event import Draft, Event, draft
 from clarion.foreign import unwrap
-from clarion.topics import ALL, CLIENT_PREFIX, USER_PREFIX, check_id, check_topic
+from clarion.topics import ALL, CLIENT_PREFIX, CONTROL_PREFIX, USER_PREFIX, check_id, check_topic
+from clarion.values import Change
 
 
 class Options(TypedDict, total=False):
@@ -23,6 +26,22 @@ class Options(TypedDict, total=False):
     key: str | None
     ttl: float | None
     ephemeral: bool
+
+
+class ChangeOptions(TypedDict, total=False):
+    """How to change a value; each may be left out.
+
+    event: the SSE event type of the value, `value` without one; `.append`, `.merge` and `.delete` are put behind it.
+    ttl: seconds that the value lives after its last change; a change without one leaves it as it is, a `set` has none then.
+    key: changing the value again with the same key within a day changes nothing and gives the first receipt.
+    user: the value is this user's alone: it is told on that user's streams, which need not ask for the topic, and on no others. It
+    is another value than that of the topic for everyone.
+    """
+
+    event: str | None
+    ttl: float | None
+    key: str | None
+    user: str | None
 
 
 class Drafts:
@@ -69,6 +88,55 @@ class Drafts:
             )
         return drafts
 
+    def to_value(
+        self,
+        topic: str,
+        change: Change,
+        data: Any,
+        now_ms: int,
+        event: str | None = None,
+        ttl: float | None = None,
+        key: str | None = None,
+        user: str | None = None,
+    ) -> Draft:
+        """For a topic's value."""
+        subject = check_topic(topic)
+        return change_draft(
+            value_topic(subject, user),
+            change,
+            data,
+            created_ms=now_ms,
+            subject=subject,
+            event=event,
+            key=key,
+            ttl_seconds=ttl,
+            max_event_bytes=self._max_event_bytes,
+        )
+
+    def to_values(self, changes: Iterable[ValueChange], now_ms: int) -> list[Draft]:
+        """For several changes. One that is refused refuses all."""
+        drafts: list[Draft] = []
+        for one in changes:
+            change = NAMES.get(one.change)
+            if change is None:
+                raise InvalidEvent(f"a change must be one of {', '.join(NAMES)}, not {one.change!r}")
+            drafts.append(self.to_value(one.topic, change, one.data, now_ms, one.event, one.ttl, one.key, one.user))
+        return drafts
+
+    def to_control(
+        self, name: str, subject: str, change: Change, data: Any, now_ms: int, ttl: float | None = None
+    ) -> Draft:
+        """For a value that hubs keep between themselves."""
+        return change_draft(
+            CONTROL_PREFIX + name,
+            change,
+            data,
+            created_ms=now_ms,
+            subject=subject,
+            ttl_seconds=ttl,
+            max_event_bytes=self._max_event_bytes,
+        )
+
     def _draft(
         self,
         topic: str,
@@ -92,3 +160,8 @@ class Drafts:
             ephemeral=ephemeral,
             max_event_bytes=self._max_event_bytes,
         )
+
+
+def value_topic(subject: str, user: str | None) -> str:
+    """Whose readers are told of a value: those of its topic, or one user's. Raises `InvalidTopic`."""
+    return subject if user is None else USER_PREFIX + check_id("user", user)

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+from clarion.changes import ValueChange
 from clarion.event import Event
-from clarion.publishing import Options
+from clarion.publishing import ChangeOptions, Options
 from clarion.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -44,6 +45,38 @@ class SyncHub:
     def send_to_user(self, user_id: str, data: Any = None, **options: Unpack[Options]) -> Receipt:
         """See `Hub.send_to_user`."""
         return self._run(self._hub.send_to_user(user_id, data, **options))
+
+    def set(self, topic: str, value: Any, **options: Unpack[ChangeOptions]) -> Receipt:
+        """See `Hub.set`."""
+        return self._run(self._hub.set(topic, value, **options))
+
+    def append(self, topic: str, delta: Any, **options: Unpack[ChangeOptions]) -> Receipt:
+        """See `Hub.append`."""
+        return self._run(self._hub.append(topic, delta, **options))
+
+    def merge(self, topic: str, patch: Any, **options: Unpack[ChangeOptions]) -> Receipt:
+        """See `Hub.merge`."""
+        return self._run(self._hub.merge(topic, patch, **options))
+
+    def delete(self, topic: str, *, event: str | None = None, user: str | None = None) -> Receipt:
+        """See `Hub.delete`."""
+        return self._run(self._hub.delete(topic, event=event, user=user))
+
+    def change_many(self, changes: Iterable[ValueChange]) -> list[Receipt]:
+        """See `Hub.change_many`."""
+        return self._run(self._hub.change_many(changes))
+
+    def get(self, topic: str, *, user: str | None = None) -> Any:
+        """See `Hub.get`."""
+        return self._run(self._hub.get(topic, user=user))
+
+    def control_set(self, name: str, subject: str, value: Any, *, ttl: float | None = None) -> None:
+        """See `Hub.control_set`."""
+        self._run(self._hub.control_set(name, subject, value, ttl=ttl))
+
+    def control_delete(self, name: str, subject: str) -> None:
+        """See `Hub.control_delete`."""
+        self._run(self._hub.control_delete(name, subject))
 
     def kick(self, *, user: str | None = None, client: str | None = None, reason: str = "kicked") -> None:
         """See `Hub.kick`."""

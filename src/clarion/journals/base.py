@@ -5,7 +5,8 @@ same order. The contract suite `clarion.testing.journal_contract` checks an impl
 
 Concurrency: a journal belongs to one event loop at a time. All methods may be awaited concurrently. Cancelling a
 call leaves the journal usable; a cancelled `append` may or may not have been written.
-Errors: everything that goes wrong is a `clarion.errors.JournalError`; other libraries' errors do not come through.
+Errors: everything that goes wrong is a `clarion.errors.JournalError`; other libraries' errors do not come through. What
+is wrong with a change of a value is told by `append` as `ValueMismatch`, `ValueTooLarge` or `NoValue`.
 After `close` every method raises `JournalUnavailable`; `close` itself may be called twice.
 """
 
@@ -17,6 +18,7 @@ from typing import NamedTuple, Protocol
 from clarion.event import Draft, Entry
 from clarion.retention import RetentionRules, Since
 from clarion.topics import TopicSet
+from clarion.values import Change
 
 KEY_WINDOW_SECONDS = 24 * 3600  # how long an idempotency key is remembered: longer than any retry of a job queue
 FOLLOW_BATCH_ENTRIES = 1024  # what a follower gets at once, at most: bounds one step of the event loop
@@ -50,6 +52,35 @@ class Bounds(NamedTuple):
     newest: int
 
 
+class Changed(NamedTuple):
+    """What became of one value: a `SET` of it as it is, a `DELETE`, or what was appended or merged since.
+
+    topic: whose readers are told. subject: the topic that it is told under; the two find the value. name: the event type of its
+    last change. offset: of that. data: one line of JSON.
+    """
+
+    topic: str
+    subject: str
+    name: str
+    offset: int
+    change: Change
+    data: bytes
+
+
+class Values(NamedTuple):
+    """What `values` gives: consistent in itself, as of one moment.
+
+    changed: values whose last change is after the offset asked for, in the order of their last changes.
+    through: the moment: the newest offset then. complete: all are there; if not, go on after the last one's offset.
+    forgotten: deletions up to this offset may not be known any more.
+    """
+
+    changed: list[Changed]
+    through: int
+    complete: bool
+    forgotten: int
+
+
 class Journal(Protocol):
     """Where entries are kept. See the module's text for concurrency and errors.
 
@@ -71,7 +102,8 @@ class Journal(Protocol):
     async def append(self, drafts: Sequence[Draft]) -> list[Appended]:
         """Append all drafts, in order, or none. Returns when they are as safe as this journal makes them.
 
-        The drafts of one call stand in one run, without another caller's between them.
+        The drafts of one call stand in one run, without another caller's between them. A change is applied to its value
+        in the same step, as `clarion.values` says; one that cannot be refuses the whole call and changes nothing.
         """
         ...
 
@@ -79,9 +111,22 @@ class Journal(Protocol):
         """The next entries of `topics` (all topics if None) after offset `after`.
 
         Stops at `max_entries` or once `max_bytes` of frames are reached, and always gives at least one entry if there
-        is one. Leaves out ephemeral entries and those whose ttl has passed by `now_ms`. Costs in proportion to what
+        is one. Leaves out changes of values, ephemeral entries, and those whose ttl has passed by `now_ms`. Costs in proportion to what
         it returns, not to the history before `after`, and not to other topics' entries.
         """
+        ...
+
+    async def values(self, topics: TopicSet | None, *, after: int, exact: bool, max_bytes: int, now_ms: int) -> Values:
+        """The values of `topics` whose last change is after an offset; those that live, and deletions if `after` is not 0.
+
+        exact: the asker has them as they were at `after`, so that what changed since may be given instead of the value, where it is
+        still known and smaller. Stops once `max_bytes` of data are reached, and always gives at least one if there is one.
+        Retention never takes a value away, except by its own ttl.
+        """
+        ...
+
+    async def last_change(self) -> int:
+        """The offset of the newest change of any value by any process; 0 if there never was one."""
         ...
 
     async def tail(self, *, max_entries: int, max_bytes: int) -> tuple[int, list[Entry]]:

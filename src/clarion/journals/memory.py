@@ -15,8 +15,9 @@ from time import time
 
 from clarion.errors import JournalOverrun, JournalUnavailable
 from clarion.event import Draft, Entry
-from clarion.journals.base import KEY_WINDOW_SECONDS, Appended, Bounds, Page
+from clarion.journals.base import KEY_WINDOW_SECONDS, Appended, Bounds, Page, Values
 from clarion.journals.memory_follow import Pending
+from clarion.journals.memory_values import Revised, ValueTable
 from clarion.journals.skeleton import Skeleton
 from clarion.position import epoch_from
 from clarion.retention import Retention, RetentionRules, Since
@@ -63,6 +64,7 @@ class MemoryJournal:
         self._order_bytes = 0
         self._incomplete_through = 0  # the newest offset that `_order` may lack
         self._skeleton = Skeleton()
+        self._values = ValueTable()
         self._keys: dict[tuple[str, str], int] = {}
         self._key_ages: deque[tuple[int, tuple[str, str]]] = deque()
         self._followers: dict[Pending, None] = {}
@@ -79,19 +81,13 @@ class MemoryJournal:
         entries: list[Entry] = []
         if self._key_ages:
             self._forget_keys()
-        for draft in drafts:
+        revised = self._revised(drafts)
+        for index, draft in enumerate(drafts):
             if draft.key is not None and (first := self._keys.get((draft.topic, draft.key))) is not None:
                 appended.append(Appended(first, True))
                 continue
             self._newest = offset = self._newest + 1
-            entry = Entry(
-                offset,
-                draft.topic,
-                event_frame(self.epoch, offset, draft.body),
-                draft.created_ms,
-                draft.expires_ms,
-                draft.ephemeral,
-            )
+            entry = self._entry(offset, draft, revised[index] if revised else None)
             self._keep(entry)
             entries.append(entry)
             if draft.key is not None:
@@ -112,6 +108,29 @@ class MemoryJournal:
             if pending.is_full and pending in self._followers:
                 await pending.room()
         return appended
+
+    def _revised(self, drafts: Sequence[Draft]) -> list[Revised | None] | None:
+        """What the drafts make of values, if any of them changes one. Raises what is wrong with one of them."""
+        for draft in drafts:
+            if draft.change:
+                return self._values.revise(drafts, self._newest, lambda one: (one.topic, one.key) in self._keys)
+        return None
+
+    def _entry(self, offset: int, draft: Draft, revised: Revised | None) -> Entry:
+        frame = event_frame(self.epoch, offset, draft.body)
+        if revised is None:
+            return Entry(offset, draft.topic, frame, draft.created_ms, draft.expires_ms, draft.ephemeral)
+        self._values.put(*revised)
+        size = revised[1].size_bytes
+        return Entry(offset, draft.topic, frame, draft.created_ms, change=draft.change, value_bytes=size)
+
+    async def values(self, topics: TopicSet | None, *, after: int, exact: bool, max_bytes: int, now_ms: int) -> Values:
+        self._check_open()
+        return self._values.values(topics, after, max_bytes, now_ms, self._newest)
+
+    async def last_change(self) -> int:
+        self._check_open()
+        return self._values.last_change
 
     async def read(self, after: int, topics: TopicSet | None, *, max_entries: int, max_bytes: int, now_ms: int) -> Page:
         self._check_open()
@@ -211,12 +230,12 @@ class MemoryJournal:
 
     def _is_kept(self, entry: Entry) -> bool:
         kept = self._topics.get(entry.topic)
-        return not entry.ephemeral and kept is not None and entry.offset >= kept.run.first.offset
+        return not (entry.ephemeral or entry.change) and kept is not None and entry.offset >= kept.run.first.offset
 
     def _keep(self, entry: Entry) -> None:
         self._order.append(entry)
         self._order_bytes += len(entry.frame)
-        if entry.ephemeral:
+        if entry.ephemeral or entry.change:
             return
         topic = entry.topic
         kept = self._topics.get(topic)
@@ -235,6 +254,7 @@ class MemoryJournal:
         """Take away what goes over the journal's bounds. Costs a few comparisons where nothing does."""
         now_ms = self._now_ms()
         self._untrimmed = 0
+        self._values.let_go(now_ms)
         bound = self._rules.hub
         oldest_ms = _oldest_ms(bound, now_ms)
         while len(self._order) and (

@@ -18,12 +18,13 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from clarion.errors import JournalError, JournalUnavailable
 from clarion.event import Draft, Entry
-from clarion.journals.base import FOLLOW_BATCH_ENTRIES, Appended, Bounds, Page
+from clarion.journals.base import FOLLOW_BATCH_ENTRIES, Appended, Bounds, Page, Values
 from clarion.journals.sqlite_file import BUSY_TIMEOUT_MS, JournalFile
 from clarion.journals.sqlite_follow import Feed, Watcher
-from clarion.journals.sqlite_reading import find_bounds, find_start, read_page, read_tail
+from clarion.journals.sqlite_reading import find_bounds, find_last_change, find_start, read_page, read_tail
 from clarion.journals.sqlite_retention import FOLLOW_GRACE_MS, Retaining
 from clarion.journals.sqlite_store import Store
+from clarion.journals.sqlite_values import read_values
 from clarion.journals.sqlite_writer import Call, Writer
 from clarion.retention import RetentionRules, Since
 from clarion.topics import TopicSet
@@ -128,6 +129,12 @@ class SqliteJournal:
 
     async def read(self, after: int, topics: TopicSet | None, *, max_entries: int, max_bytes: int, now_ms: int) -> Page:
         return await self._reading(read_page, after, topics, max_entries, max_bytes, now_ms)
+
+    async def values(self, topics: TopicSet | None, *, after: int, exact: bool, max_bytes: int, now_ms: int) -> Values:
+        return await self._reading(read_values, topics, after, exact, max_bytes, now_ms)
+
+    async def last_change(self) -> int:
+        return await self._reading(find_last_change)
 
     async def tail(self, *, max_entries: int, max_bytes: int) -> tuple[int, list[Entry]]:
         return await self._reading(read_tail, max_entries, max_bytes)

@@ -1,6 +1,6 @@
 """A journal's SQLite file: how it is found, made, recognised and opened, and what its errors mean.
 
-One file with a write-ahead log beside it (`-wal`, `-shm`), in the format of `SCHEMA`. Every connection to it is made
+One file with a write-ahead log beside it (`-wal`, `-shm`), in the format of `sqlite_schema`. Every connection to it is made
 here, and every error of SQLite is told here in the words of `clarion.errors`.
 """
 
@@ -14,55 +14,11 @@ from typing import Final
 from urllib.parse import quote
 
 from clarion.errors import JournalDamaged, JournalError, JournalForeign, JournalFull, JournalUnavailable
-from clarion.position import epoch_from
+from clarion.journals.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION, create, upgrade
 
-APPLICATION_ID: Final = int.from_bytes(b"Clrn", "big")  # what `file(1)` and we know our files by
-SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT_MS: Final = 5_000  # other writers hold the lock for milliseconds; who holds it longer is not one of us
 OLDEST_SQLITE: Final = (3, 28, 0)  # window functions, and their early mistakes mended
 WAL_BYTES_KEPT: Final = 64 * 1024**2  # what a burst made of the log is given back to the disk above this
-
-# offset: a plain rowid, numbered by `meta.newest`, so no number is ever used twice, whatever is taken away.
-# entries_by_topic: ends in the rowid, so each topic's entries are found in order from any offset on. (`ephemeral` is
-#     in it so that SQLite sees that it need not look into the table.)
-# trimmed: what is left of an entry that retention took away, to tell exactly how many a reader missed.
-SCHEMA: Final = """
-CREATE TABLE meta (
-    epoch TEXT NOT NULL,
-    newest INTEGER NOT NULL,
-    kept_entries INTEGER NOT NULL,
-    kept_bytes INTEGER NOT NULL,
-    trimmed_entries INTEGER NOT NULL,
-    trimmed_through INTEGER NOT NULL,
-    trimmed_floor INTEGER NOT NULL
-);
-CREATE TABLE entries (
-    offset INTEGER PRIMARY KEY,
-    topic TEXT NOT NULL,
-    created_ms INTEGER NOT NULL,
-    expires_ms INTEGER,
-    ephemeral INTEGER NOT NULL,
-    frame BLOB NOT NULL
-);
-CREATE INDEX entries_by_topic ON entries (topic, ephemeral) WHERE ephemeral = 0;
-CREATE INDEX entries_by_expiry ON entries (expires_ms) WHERE expires_ms IS NOT NULL;
-CREATE INDEX ephemeral_entries ON entries (ephemeral) WHERE ephemeral = 1;
-CREATE TABLE trimmed (
-    topic TEXT NOT NULL,
-    offset INTEGER NOT NULL,
-    expires_ms INTEGER,
-    PRIMARY KEY (topic, offset)
-) WITHOUT ROWID;
-CREATE INDEX trimmed_by_offset ON trimmed (offset);
-CREATE TABLE keys (
-    topic TEXT NOT NULL,
-    key TEXT NOT NULL,
-    offset INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL,
-    PRIMARY KEY (topic, key)
-) WITHOUT ROWID;
-CREATE INDEX keys_by_age ON keys (created_ms);
-"""
 
 # Which process opened which files, as (process id, device, inode). SQLite's table of file locks is one per process and
 # is copied by fork without the locks themselves, so what was open at the fork must not be opened again in the child.
@@ -187,11 +143,14 @@ class JournalFile:
 
     def _prepare(self, connection: sqlite3.Connection) -> str:
         """Recognise the file, or make it if it is empty. Returns the epoch."""
-        if not self._recognise(connection):
+        if self._recognise(connection) != SCHEMA_VERSION:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if not self._recognise(connection):
-                    _create(connection)
+                version = self._recognise(connection)
+                if not version:
+                    create(connection)
+                elif version < SCHEMA_VERSION:
+                    upgrade(connection)
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
@@ -202,8 +161,8 @@ class JournalFile:
             raise JournalDamaged(f"the journal {self.path} has lost its first page of facts (table meta is empty)")
         return str(row[0])
 
-    def _recognise(self, connection: sqlite3.Connection) -> bool:
-        """Whether the file is a journal of ours; False if it is empty. Anything else raises."""
+    def _recognise(self, connection: sqlite3.Connection) -> int:
+        """The version of the format, if the file is a journal of ours; 0 if it is empty. Anything else raises."""
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -213,10 +172,10 @@ class JournalFile:
                     f"the journal {self.path} has format {version}, this Clarion reads up to {SCHEMA_VERSION}; "
                     "upgrade Clarion or use another file"
                 )
-            return True
+            return int(version)
         if application or version or tables:
             raise JournalForeign(f"{self.path} is a database of another program; name another file for the journal")
-        return False
+        return 0
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         """Done once in a file's life. SQLite does not wait for others here by itself, so this does."""
@@ -234,14 +193,6 @@ class JournalFile:
                 f"the file system of the journal {self.path} cannot share memory between processes, "
                 f"which a write-ahead log needs (SQLite chose {mode!r}); use a local disk"
             )
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    for statement in SCHEMA.split(";"):
-        connection.execute(statement)
-    connection.execute("INSERT INTO meta VALUES (?, 0, 0, 0, 0, 0, 0)", (epoch_from(os.urandom(8)),))
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _meaning(code: int, doing: str, busy_timeout_ms: int) -> tuple[type[JournalError], str]:

@@ -31,19 +31,17 @@ _LOOKUP = 64  # entries looked up by one statement
 _FIRST_OFFSETS = 2 * _LOOKUP  # asked of all topics together at first: most readers miss little
 _MOST_OFFSETS = 512  # asked of one topic at once
 
-_COLUMNS = "offset, topic, created_ms, expires_ms, ephemeral, frame"
+_COLUMNS = "offset, topic, created_ms, expires_ms, kind, frame, value_bytes"
 _LIVING = "(expires_ms IS NULL OR expires_ms > ?)"
-_OF_TOPIC = "SELECT offset FROM entries WHERE topic = ? AND ephemeral = 0 AND offset > ? ORDER BY offset LIMIT ?"
+_OF_TOPIC = "SELECT offset FROM entries WHERE topic = ? AND kind = 0 AND offset > ? ORDER BY offset LIMIT ?"
 _OF_TOPIC_NEWEST_FIRST = (
-    "SELECT offset FROM entries WHERE topic = ? AND ephemeral = 0 AND offset < ? ORDER BY offset DESC LIMIT ?"
+    "SELECT offset FROM entries WHERE topic = ? AND kind = 0 AND offset < ? ORDER BY offset DESC LIMIT ?"
 )
 _BY_OFFSETS = (
     f"SELECT {_COLUMNS} FROM entries WHERE offset IN ({','.join('?' * _LOOKUP)}) AND {_LIVING} ORDER BY offset"
 )
-_ALL_AFTER = (
-    f"SELECT {_COLUMNS} FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING} ORDER BY offset"
-)
-_TOPICS_AFTER = f"SELECT offset, topic FROM entries NOT INDEXED WHERE offset > ? AND ephemeral = 0 AND {_LIVING}"
+_ALL_AFTER = f"SELECT {_COLUMNS} FROM entries NOT INDEXED WHERE offset > ? AND kind = 0 AND {_LIVING} ORDER BY offset"
+_TOPICS_AFTER = f"SELECT offset, topic FROM entries NOT INDEXED WHERE offset > ? AND kind = 0 AND {_LIVING}"
 _ANY_EXPIRED = "SELECT 1 FROM entries WHERE expires_ms <= ? LIMIT 1"
 _EVERYTHING_AFTER = f"SELECT {_COLUMNS} FROM entries WHERE offset > ? ORDER BY offset LIMIT {FOLLOW_BATCH_ENTRIES}"
 _EVERYTHING_NEWEST_FIRST = f"SELECT {_COLUMNS} FROM entries ORDER BY offset DESC"
@@ -121,7 +119,7 @@ def find_bounds(connection: sqlite3.Connection) -> Bounds:
     with moment(connection):
         newest = newest_of(connection)
         oldest = connection.execute(
-            "SELECT offset FROM entries NOT INDEXED WHERE ephemeral = 0 ORDER BY offset LIMIT 1"
+            "SELECT offset FROM entries NOT INDEXED WHERE kind = 0 ORDER BY offset LIMIT 1"
         ).fetchone()
         return Bounds(newest + 1 if oldest is None else int(oldest[0]), newest)
 
@@ -160,7 +158,7 @@ def _last_until(connection: sqlite3.Connection, time_ms: int, newest: int) -> in
     while high - low > 1:
         middle = (low + high) // 2
         row = connection.execute(
-            "SELECT offset, created_ms FROM entries NOT INDEXED WHERE offset >= ? AND offset < ? AND ephemeral = 0 "
+            "SELECT offset, created_ms FROM entries NOT INDEXED WHERE offset >= ? AND offset < ? AND kind = 0 "
             "ORDER BY offset LIMIT 1",
             (middle, high),
         ).fetchone()
@@ -271,7 +269,7 @@ def _offsets_newest_first(
     if names is None:
         wanted = (lambda _: True) if topics is None else remembered(topics)
         rows = connection.execute(
-            f"SELECT offset, topic FROM entries NOT INDEXED WHERE ephemeral = 0 AND {_LIVING} ORDER BY offset DESC",
+            f"SELECT offset, topic FROM entries NOT INDEXED WHERE kind = 0 AND {_LIVING} ORDER BY offset DESC",
             (now_ms,),
         )
         return (offset for offset, topic in rows if wanted(topic))
@@ -298,3 +296,8 @@ def _living(connection: sqlite3.Connection, offsets: Iterator[int], now_ms: int)
         row = connection.execute("SELECT expires_ms FROM entries WHERE offset = ?", (offset,)).fetchone()
         if row[0] is None or row[0] > now_ms:
             yield offset
+
+
+def find_last_change(connection: sqlite3.Connection) -> int:
+    """See `Journal.last_change`."""
+    return int(connection.execute("SELECT last_change FROM meta").fetchone()[0])

@@ -17,6 +17,7 @@ from typing import Final
 
 from clarion.event import Entry
 from clarion.journals.base import KEY_WINDOW_SECONDS
+from clarion.journals.sqlite_letting_go import clean, let_go
 from clarion.journals.sqlite_missed import MAX_TRIMMED_ENTRIES
 from clarion.journals.sqlite_store import Store
 from clarion.journals.sqlite_topics import spans_of, topics_in
@@ -52,8 +53,8 @@ _BY_BYTES = (
 )
 _BY_AGE = f"SELECT max(offset) FROM {_OLDEST} WHERE created_ms < ?"
 
-_ALL = "entries NOT INDEXED WHERE ephemeral = 0"
-_TOPIC = "entries WHERE topic = ? AND ephemeral = 0"
+_ALL = "entries NOT INDEXED WHERE kind = 0"
+_TOPIC = "entries WHERE topic = ? AND kind = 0"
 
 
 class Retaining:
@@ -85,7 +86,7 @@ class Retaining:
         if not self._rules.topics:
             return
         for entry in entries:
-            rule = None if entry.ephemeral else self._rules.rule_for(entry.topic)
+            rule = None if entry.ephemeral or entry.change else self._rules.rule_for(entry.topic)
             if rule is None:
                 continue
             count, size = self._grown.get(entry.topic, (0, 0))
@@ -213,8 +214,11 @@ class Retaining:
                 more = self._take_away(_ALL, (), last, now_ms)
         self._mark(now_ms)
         over = self._there_since(now_ms, EPHEMERAL_SECONDS * 1000)
-        more |= self._delete("entries", "offset", "ephemeral = 1 AND offset <= ? ORDER BY offset", over)
+        more |= self._delete("entries", "offset", "kind = 1 AND offset <= ? ORDER BY offset", over)
         more |= self._delete("entries", "offset", "expires_ms <= ? ORDER BY expires_ms", now_ms)
+        followed = self._there_since(now_ms, self._follow_grace_ms) if self._follow_grace_ms else self._store.newest
+        more |= clean(self._store, followed)
+        more |= let_go(self._store, followed, now_ms)
         forgotten_ms = now_ms - KEY_WINDOW_SECONDS * 1000
         more |= self._delete("keys", "topic, key", "created_ms <= ? ORDER BY created_ms", forgotten_ms)
         return more
@@ -243,7 +247,7 @@ class Retaining:
         with self._store.transaction(durable=False):
             if table == "entries":
                 count, size, _ = self._connection.execute(
-                    f"{_COUNT}entries WHERE ephemeral = 0 AND {those}", (until,)
+                    f"{_COUNT}entries WHERE kind = 0 AND {those}", (until,)
                 ).fetchone()
                 self._connection.execute(_SHRUNK, (count, size, 0, 0))
             self._connection.execute(f"DELETE FROM {table} WHERE {those}", (until,))

@@ -5,17 +5,26 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-from clarion.errors import JournalError
+from clarion.errors import ClarionError, JournalError
 from clarion.event import Draft, Entry
 from clarion.journals.base import KEY_WINDOW_SECONDS, Appended
+from clarion.journals.sqlite_changing import Changing, Key, ValueCache
 from clarion.journals.sqlite_file import JournalFile
+from clarion.journals.sqlite_values import find, load
+from clarion.values import Change
 from clarion.wire import event_frame
 
-Row = tuple[int, str, int, int | None, bool, bytes]  # the columns of `entries`, in their order
+Row = tuple[int, str, int, int | None, int, bytes, int | None]  # columns of `entries`, in their order
 
-_INSERT = "INSERT INTO entries (offset, topic, created_ms, expires_ms, ephemeral, frame) VALUES (?, ?, ?, ?, ?, ?)"
+EVENT: Final = 0  # kinds of entries; those of changes are the numbers of `Change`, and this more:
+EPHEMERAL: Final = 1
+
+_INSERT = (
+    "INSERT INTO entries (offset, topic, created_ms, expires_ms, kind, frame, value_bytes, value) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _REMEMBER_KEY = "INSERT OR REPLACE INTO keys (topic, key, offset, created_ms) VALUES (?, ?, ?, ?)"
 _FIND_KEY = "SELECT offset FROM keys WHERE topic = ? AND key = ? AND created_ms > ?"
 _HELD = "SELECT newest, kept_entries, kept_bytes FROM meta"
@@ -41,7 +50,7 @@ class Group(NamedTuple):
     commits: what is new, in order, for each transaction by itself: those of other processes may lie in between.
     """
 
-    outcomes: list[list[Appended] | JournalError]
+    outcomes: list[list[Appended] | ClarionError]
     commits: list[list[Entry]]
 
 
@@ -59,6 +68,7 @@ class Store:
 
     def __init__(self, file: JournalFile) -> None:
         self._file = file
+        self._values = ValueCache()
         self.connection = file.connect()
         self.newest = 0
         self.kept_entries = 0
@@ -99,6 +109,24 @@ class Store:
         finally:
             self._roll_back()
 
+    def value(self, topic: str, subject: str, now_ms: int) -> Any:
+        """A value as of now; None where there is none. Raises `JournalError`."""
+        self._file.check()
+        try:
+            self.connection.execute("BEGIN")
+            try:
+                facts = find(self.connection, topic, subject)
+                if facts is None:
+                    return None
+                held = self._values.get((topic, subject), facts.changed)
+                if held is None:
+                    held = facts.held(load(self.connection, facts))
+            finally:
+                self._roll_back()
+        except sqlite3.Error as error:
+            raise self._file.told(error, "read") from error
+        return held.value if held.lives(now_ms) else None
+
     def refresh(self) -> None:
         """Look up what the file holds now; within a transaction, or as of any moment."""
         self.newest, self.kept_entries, self.kept_bytes = self.connection.execute(_HELD).fetchone()
@@ -122,13 +150,15 @@ class Store:
 
     def _append(self, batches: Sequence[Sequence[Draft]]) -> Group:
         with self.transaction():
-            work = _Numbering(self.connection, self._file.epoch)
-            outcomes: list[list[Appended] | JournalError] = [work.add(batch) for batch in batches]
+            work = _Numbering(self.connection, self._file.epoch, Changing(self.connection, self._values))
+            outcomes = [work.add(batch) for batch in batches]
             if work.rows:
-                self.connection.executemany(_INSERT, work.rows)
+                work.changing.write()
+                self.connection.executemany(_INSERT, work.stored_rows())
                 self.connection.execute(_GROWN, (work.newest, work.kept_entries, work.kept_bytes))
             if work.keys:
                 self.connection.executemany(_REMEMBER_KEY, work.keys)
+        work.changing.committed()
         self.newest = work.newest
         self.kept_entries = work.kept_entries_before + work.kept_entries
         self.kept_bytes = work.kept_bytes_before + work.kept_bytes
@@ -136,35 +166,60 @@ class Store:
 
 
 class _Numbering:
-    """Gives the drafts of one transaction their offsets."""
+    """Gives the drafts of one transaction their offsets, and applies their changes."""
 
-    def __init__(self, connection: sqlite3.Connection, epoch: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, epoch: str, changing: Changing) -> None:
         self._connection = connection
         self._epoch = epoch
         self._fresh: dict[tuple[str, str], int] = {}
+        self._changed: dict[int, Key] = {}  # the values of the rows that change one
+        self.changing = changing
         self.newest, self.kept_entries_before, self.kept_bytes_before = connection.execute(_HELD).fetchone()
         self.rows: list[Row] = []
         self.keys: list[tuple[str, str, int, int]] = []
         self.kept_entries = 0
         self.kept_bytes = 0
 
-    def add(self, batch: Sequence[Draft]) -> list[Appended]:
-        appended: list[Appended] = []
-        for draft in batch:
-            if draft.key is not None and (first := self._first_of(draft, draft.key)) is not None:
-                appended.append(Appended(first, True))
-                continue
-            self.newest = offset = self.newest + 1
-            frame = event_frame(self._epoch, offset, draft.body)
-            self.rows.append((offset, draft.topic, draft.created_ms, draft.expires_ms, draft.ephemeral, frame))
+    def add(self, batch: Sequence[Draft]) -> list[Appended] | ClarionError:
+        """Add a batch, or say why a change in it is refused; then nothing of the batch is added."""
+        before = (self.newest, self.kept_entries, self.kept_bytes, len(self.rows), len(self.keys))
+        self.changing.mark()
+        try:
+            return [self._add(draft) for draft in batch]
+        except ClarionError as error:
+            self.newest, self.kept_entries, self.kept_bytes, rows, keys = before
+            del self.rows[rows:]
+            for topic, key, _, _ in self.keys[keys:]:
+                del self._fresh[topic, key]
+            del self.keys[keys:]
+            self.changing.back_to_mark()
+            return error.with_traceback(None)
+
+    def _add(self, draft: Draft) -> Appended:
+        if draft.key is not None and (first := self._first_of(draft, draft.key)) is not None:
+            return Appended(first, True)
+        offset = self.newest + 1
+        frame = event_frame(self._epoch, offset, draft.body)
+        if draft.change:
+            self._changed[offset], size = self.changing.change(draft, offset)
+            row: Row = (offset, draft.topic, draft.created_ms, None, EPHEMERAL + draft.change, frame, size)
+        else:
+            kind = EPHEMERAL if draft.ephemeral else EVENT
+            row = (offset, draft.topic, draft.created_ms, draft.expires_ms, kind, frame, None)
             if not draft.ephemeral:
                 self.kept_entries += 1
                 self.kept_bytes += len(frame)
-            if draft.key is not None:
-                self._fresh[draft.topic, draft.key] = offset
-                self.keys.append((draft.topic, draft.key, offset, draft.created_ms))
-            appended.append(Appended(offset, False))
-        return appended
+        self.newest = offset
+        self.rows.append(row)
+        if draft.key is not None:
+            self._fresh[draft.topic, draft.key] = offset
+            self.keys.append((draft.topic, draft.key, offset, draft.created_ms))
+        return Appended(offset, False)
+
+    def stored_rows(self) -> Iterator[tuple[object, ...]]:
+        """The rows as they are stored, after `changing.write`: each change with the row of its value."""
+        for row in self.rows:
+            yield (*row, None if row[6] is None else self.changing.row_of(self._changed[row[0]]))
 
     def _first_of(self, draft: Draft, key: str) -> int | None:
         """The offset of the first entry with this key, if it was within the window."""
@@ -179,5 +234,7 @@ class _Numbering:
 
 def entry_of(row: Row) -> Entry:
     """The entry that a row of `entries` holds."""
-    offset, topic, created_ms, expires_ms, ephemeral, frame = row
-    return Entry(offset, topic, frame, created_ms, expires_ms, bool(ephemeral))
+    offset, topic, created_ms, expires_ms, kind, frame, value_bytes = row
+    if kind <= EPHEMERAL:
+        return Entry(offset, topic, frame, created_ms, expires_ms, kind == EPHEMERAL)
+    return Entry(offset, topic, frame, created_ms, change=Change(kind - EPHEMERAL), value_bytes=value_bytes or 0)

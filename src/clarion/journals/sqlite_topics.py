@@ -13,9 +13,9 @@ _STEP = 64  # topics looked up with one statement
 # A "loose" scan: one search in the index per topic, however many entries each topic has.
 _DISTINCT = """
 WITH RECURSIVE found (topic) AS (
-    SELECT (SELECT min(topic) FROM entries WHERE ephemeral = 0 AND topic > ?1 AND topic < ?2)
+    SELECT (SELECT min(topic) FROM entries WHERE kind = 0 AND topic > ?1 AND topic < ?2)
     UNION ALL
-    SELECT (SELECT min(topic) FROM entries WHERE ephemeral = 0 AND topic > found.topic AND topic < ?2)
+    SELECT (SELECT min(topic) FROM entries WHERE kind = 0 AND topic > found.topic AND topic < ?2)
     FROM found WHERE found.topic IS NOT NULL
 )
 SELECT topic FROM found WHERE topic IS NOT NULL LIMIT ?3

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple
 
-from clarion.errors import JournalError, JournalUnavailable
+from clarion.errors import ClarionError, JournalError, JournalUnavailable
 from clarion.event import Draft, Entry
 from clarion.journals.base import Appended
 from clarion.journals.sqlite_retention import TIDY_MS, Retaining
@@ -141,11 +141,11 @@ class Writer:
             pass  # the loop is closed: nobody waits any more
 
 
-def _answer(calls: Sequence[Call], outcomes: Sequence[list[Appended] | JournalError]) -> None:
+def _answer(calls: Sequence[Call], outcomes: Sequence[list[Appended] | ClarionError]) -> None:
     for call, outcome in zip(calls, outcomes, strict=True):
         if call.answer.done():
             continue  # cancelled
-        if isinstance(outcome, JournalError):
+        if isinstance(outcome, ClarionError):
             call.answer.set_exception(outcome)
         else:
             call.answer.set_result(outcome)

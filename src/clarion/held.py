@@ -1,0 +1,58 @@
+"""A value as a journal holds it, and what a change makes of it. Pure: the journals keep these, each in its own way."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from clarion import json
+from clarion.changes import Said
+from clarion.errors import NoValue, ValueTooLarge
+from clarion.event import Draft
+from clarion.values import MISSING, Change, applied
+
+
+TOMBSTONE_SECONDS: Final = 24 * 3600  # how long a deletion is remembered; who comes back later gets all values anew
+
+
+class Held(NamedTuple):
+    """A value after its change at `offset`. Immutable: a change makes another one.
+
+    value: `MISSING` after a deletion; it is a tombstone then, and `expires_ms` is when that is forgotten. size_bytes: what it has at most as JSON. ttl_ms: how long it lives after each
+    change, None for ever. expires_ms: until when it lives now, Unix time.
+    """
+
+    name: str
+    value: Any
+    offset: int
+    size_bytes: int
+    ttl_ms: int | None
+    expires_ms: int | None
+
+    def lives(self, now_ms: int) -> bool:
+        """Whether there is a value now."""
+        return self.value is not MISSING and (self.expires_ms is None or self.expires_ms > now_ms)
+
+
+def revised(held: Held | None, draft: Draft, told: Said, offset: int) -> Held:
+    """What the draft of a change makes of the value. told: what its body says (`clarion.changes.said`).
+
+    Raises `ValueMismatch`, `ValueTooLarge` or `NoValue`.
+    """
+    if held is not None and not held.lives(draft.created_ms):
+        held = None
+    ttl_ms = None if draft.expires_ms is None else draft.expires_ms - draft.created_ms
+    if told.change is Change.DELETE:
+        if held is None:
+            raise NoValue(told.subject)
+        return Held(told.name, MISSING, offset, 0, None, draft.created_ms + TOMBSTONE_SECONDS * 1000)
+    value = applied(MISSING if held is None else held.value, told.change, json.decode(told.data))
+    size_bytes = len(told.data)
+    if held is not None and told.change is not Change.SET:
+        size_bytes += held.size_bytes
+        ttl_ms = held.ttl_ms if ttl_ms is None else ttl_ms
+        if size_bytes > draft.max_value_bytes:  # an upper bound so far
+            size_bytes = len(json.encode(value))
+    if size_bytes > draft.max_value_bytes:
+        raise ValueTooLarge(told.subject, size_bytes, draft.max_value_bytes)
+    expires_ms = None if ttl_ms is None else draft.created_ms + ttl_ms
+    return Held(told.name, value, offset, size_bytes, ttl_ms, expires_ms)
