@@ -18,13 +18,20 @@ if TYPE_CHECKING:
 
 
 class Audience:
-    """The subscriptions with the same topics and the same lane, so that the same bytes serve all of them."""
+    """The subscriptions with the same topics and the same lane, so that the same bytes serve all of them.
 
-    __slots__ = ("lane", "live", "size", "topics")
+    interval_ms: they are told values no more often than this; 0 for at once. pending: the offset up to which the live
+    ones were told values, while there are later ones that wait for their time. told_ms: when it was last (monotonic).
+    """
 
-    def __init__(self, topics: TopicSet, lane: Lane) -> None:
+    __slots__ = ("interval_ms", "lane", "live", "pending", "size", "told_ms", "topics")
+
+    def __init__(self, topics: TopicSet, lane: Lane, interval_ms: int = 0) -> None:
         self.topics = topics
         self.lane = lane
+        self.interval_ms = interval_ms
+        self.pending: int | None = None
+        self.told_ms: int | None = None
         self.live: dict[Subscription, None] = {}  # a set that keeps its order
         self.size = 0  # all of them, also those that are behind
 
@@ -39,7 +46,7 @@ class Audiences:
     __slots__ = ("_all", "_by_pattern", "_by_topic", "clients", "streams", "users")
 
     def __init__(self) -> None:
-        self._all: dict[tuple[TopicSet, Lane], Audience] = {}
+        self._all: dict[tuple[TopicSet, Lane, int], Audience] = {}
         self._by_topic: Multimap[str, Audience] = Multimap()
         self._by_pattern: PatternTree[Audience] = PatternTree()
         self.users: Multimap[str, Subscription] = Multimap()
@@ -52,16 +59,17 @@ class Audiences:
     def __len__(self) -> int:
         return len(self._all)
 
-    def of(self, topics: TopicSet, lane: Lane) -> Audience:
+    def of(self, topics: TopicSet, lane: Lane, interval_ms: int = 0) -> Audience:
         """The audience for these topics and this lane. A new one is in the index once somebody has joined it."""
-        return self._all.get((topics, lane)) or Audience(topics, lane)
+        return self._all.get((topics, lane, interval_ms)) or Audience(topics, lane, interval_ms)
 
     def join(self, subscription: Subscription) -> None:
         """Count a subscription in. It gets the audience that is in the index by now, if there is one."""
         audience = subscription.audience
-        audience = subscription.audience = self._all.get((audience.topics, audience.lane)) or audience
+        key = (audience.topics, audience.lane, audience.interval_ms)
+        audience = subscription.audience = self._all.get(key) or audience
         if not audience.size:
-            self._all[audience.topics, audience.lane] = audience
+            self._all[key] = audience
             for topic in audience.topics.exact:
                 self._by_topic.add(topic, audience)
             for pattern in audience.topics.patterns:
@@ -79,7 +87,7 @@ class Audiences:
         audience.size -= 1
         self.streams -= audience.lane.streams
         if not audience.size:
-            del self._all[audience.topics, audience.lane]
+            del self._all[audience.topics, audience.lane, audience.interval_ms]
             for topic in audience.topics.exact:
                 self._by_topic.discard(topic, audience)
             for pattern in audience.topics.patterns:

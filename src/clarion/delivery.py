@@ -16,23 +16,19 @@ from typing import Final
 
 from clarion import wire
 from clarion.clock import Clock
-from clarion.errors import JournalError
 from clarion.event import Entry
-from clarion.fanout import Fanout
-from clarion.journals.base import Page
+from clarion.fanout import Fanout, events_only
 from clarion.observer import Observer
-from clarion.pager import CONCURRENT_PAGES, Pager
-from clarion.plan import Indexes, Plan
-from clarion.position import Position
+from clarion.pacing import Pacing, Work
+from clarion.pager import Pager
+from clarion.paging import Paging
+from clarion.plan import Indexes, Plan, Share
+from clarion.position import text_of
 from clarion.sinks.base import Block, Lane
 from clarion.sinks.socket import SocketReader
 from clarion.subscription import State, Subscription
 
 SLICE_SECONDS: Final = 0.001  # what another route of the app waits for, at most, each time
-PAGE_RETRY_SECONDS: Final = 1.0  # after the journal failed to give a page
-PAGE_WORKERS: Final = CONCURRENT_PAGES * 2  # twice, since half of them wait for a page that another one reads
-
-logger = logging.getLogger("clarion.delivery")
 
 
 class _Pass:
@@ -43,14 +39,18 @@ class _Pass:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.shares = plan.shares()
-        self._blocks: dict[tuple[Lane, Indexes], Block] = {}
+        self._blocks: dict[tuple[Lane, Indexes, int | None], Block] = {}
 
-    def block(self, lane: Lane, indexes: Indexes) -> Block:
-        block = self._blocks.get((lane, indexes))
+    def block(self, share: Share, epoch: str) -> Block:
+        lane, _, indexes, told = share
+        block = self._blocks.get((lane, indexes, told))
         if block is None:
             plan = self.plan
-            block = lane.block([plan.entries[index] for index in indexes], plan.after, plan.through)
-            self._blocks[lane, indexes] = block
+            entries = [plan.entries[index] for index in indexes]
+            if told is not None:
+                entries = events_only(epoch, entries, told)
+            block = lane.block(entries, plan.after, plan.through, b"", told)
+            self._blocks[lane, indexes, told] = block
         return block
 
 
@@ -67,7 +67,6 @@ class Delivery:
         fanout: Fanout,
         pager: Pager,
         *,
-        epoch: str,
         clock: Clock,
         observer: Observer,
         ended: Callable[[Subscription], None],
@@ -75,8 +74,6 @@ class Delivery:
         exhausted: Callable[[Subscription], None],
     ) -> None:
         self.fanout = fanout
-        self.epoch = epoch
-        self._pager = pager
         self._clock = clock
         self._observer = observer
         self._ended = ended
@@ -85,16 +82,15 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._pass: _Pass | None = None
-        self._work: deque[tuple[Lane, Sequence[Subscription], Block]] = deque()  # of the pass under way, or heartbeats
+        self._work: deque[Work] = deque()  # of the pass under way, or heartbeats, or values that were held back
         self._index = 0  # how far the first of the work is
         self._silent: dict[Subscription, None] = {}  # each once, however long a pass holds heartbeats up
         self._ready: deque[SocketReader] = deque()
-        self._wanting: deque[SocketReader] = deque()
-        self._workers: set[asyncio.Task[None]] = set()
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
         self._roomy = asyncio.Event()
         self._finishing: dict[Subscription, tuple[str, Callable[[], bytes]]] = {}
-        self._journal_fails = False
+        self._paging = Paging(fanout, pager, observer)
+        self._pacing = Pacing(fanout, clock, self.wake)
         self._closed = False
 
     # What the hub asks for.
@@ -149,9 +145,8 @@ class Delivery:
     async def close(self) -> None:
         """Stop. Streams that are still open are left to the sinks."""
         self._closed = True
-        for task in list(self._workers):
-            task.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        self._pacing.close()
+        await self._paging.close()
         for _, settled in self._settling:
             settled.cancel()
         self._roomy.set()
@@ -189,51 +184,19 @@ class Delivery:
 
     def page(self, reader: SocketReader) -> None:
         """Read a page for a reader, in its turn; `feed_page` of its lane gets it."""
-        self._wanting.append(reader)
-        if len(self._workers) < PAGE_WORKERS and not self._closed:
-            task = self._loop.create_task(self._read_pages())
-            self._workers.add(task)
-            task.add_done_callback(self._workers.discard)
+        self._paging.want(reader, values=False)
+
+    def values(self, reader: SocketReader) -> None:
+        """Read values for a reader, in its turn; `feed_values` of its lane is told."""
+        self._paging.want(reader, values=True)
 
     async def read_page(self, reader: Subscription) -> Block:
-        """The next page of a reader, with a gap before it if something is missing. Waits while the journal fails."""
-        page = await self._page(reader)
-        prefix = b""
-        if page.missed != 0 and reader.cursor < reader.lenient_until:
-            page = _page_until(page, reader.lenient_until)
-        floor = self.fanout.log.floor
-        if page.missed == 0 and reader.cursor < floor < page.through:
-            page = _page_until(page, floor)  # the log has the rest, with what is ephemeral and came since this reader
-        if page.missed != 0:
-            oldest = page.entries[0].offset if page.entries else page.through + 1
-            self._observer.gap("expired", page.missed)
-            prefix = wire.gap(
-                Position(self.epoch, oldest - 1),
-                reason="expired",
-                requested=str(Position(self.epoch, reader.cursor)),
-                oldest=Position(self.epoch, oldest),
-                missed=page.missed,
-            )
-        return reader.audience.lane.block(page.entries, reader.cursor, page.through, prefix)
+        """See `Paging.read_page`."""
+        return await self._paging.read_page(reader)
 
-    async def _page(self, reader: Subscription) -> Page:
-        """A page of the journal; an empty one if the reader goes while the journal fails."""
-        while not (reader.is_closed or self._closed):
-            try:
-                page = await self._pager.page(reader)
-            except JournalError as error:
-                if reader.is_closed or self._closed:
-                    break
-                if not self._journal_fails:  # once for an outage, not for every reader who waits
-                    self._journal_fails = True
-                    logger.error("the journal gives no pages to readers who are behind, they wait: %s", error)
-                await asyncio.sleep(PAGE_RETRY_SECONDS)
-            else:
-                if self._journal_fails:
-                    self._journal_fails = False
-                    logger.warning("the journal gives pages again")
-                return page
-        return Page([], reader.cursor, 0)
+    async def read_values(self, reader: Subscription) -> None:
+        """See `Paging.read_values`."""
+        await self._paging.read_values(reader)
 
     # The pump.
 
@@ -275,6 +238,8 @@ class Delivery:
                 self._settle()
             if self._silent:
                 self._begin_heartbeats()
+            elif due := self._pacing.due():
+                self._work.extend(due)
             elif not self._begin_pass():
                 return False
 
@@ -290,16 +255,27 @@ class Delivery:
         """Take the next share of the pass to be worked on. False when there is none left."""
         for share in current.shares:
             if share is not None:
-                lane, readers, indexes = share
-                self._work.append((lane, readers, current.block(lane, indexes)))
+                if share.told is not None:
+                    share = self._together(share, share.told, current.plan.after)
+                if share.indexes:
+                    self._work.append((share.lane, share.readers, current.block(share, self.fanout.epoch)))
             return True
         return False
+
+    def _together(self, share: Share, told: int, after: int) -> Share:
+        """A share without the readers that were told later values than the others; those go on by themselves."""
+        others = [reader for reader in share.readers if reader.told > told]
+        for reader in others:
+            self.fanout.fell_behind(reader, after, reader.told)
+            reader.audience.lane.feed(reader)
+        return share._replace(readers=[reader for reader in share.readers if reader.told <= told]) if others else share
 
     def _finish_pass(self) -> None:
         assert self._pass is not None
         plan, self._pass = self._pass.plan, None
         self._observer.latency(max(0.0, (self.wall_ms() - plan.entries[0].created_ms) / 1000))
         self._observer.lag(self.fanout.log.count_after(self.fanout.planned))
+        self._pacing.add(plan.pending)
         for entry in plan.control:
             self._control(entry)
         self._roomy.set()
@@ -315,13 +291,13 @@ class Delivery:
     def _begin_heartbeats(self) -> None:
         silent, self._silent = self._silent, {}
         planned = self.fanout.planned
-        frame = wire.heartbeat(Position(self.epoch, planned), self.wall_ms())
-        lanes: dict[Lane, list[Subscription]] = {}
+        lanes: dict[tuple[Lane, int], list[Subscription]] = {}
         for reader in silent:
             if reader.state is State.LIVE:
-                lanes.setdefault(reader.audience.lane, []).append(reader)
-        for lane, readers in lanes.items():
-            self._work.append((lane, readers, lane.block((), planned, planned, frame)))
+                lanes.setdefault((reader.audience.lane, self.fanout.told(reader)), []).append(reader)
+        for (lane, told), readers in lanes.items():
+            frame = wire.heartbeat(text_of(self.fanout.epoch, planned, told), self.wall_ms())
+            self._work.append((lane, readers, lane.block((), planned, planned, frame, told)))
 
     def _catch_up_slice(self, until: float) -> bool:
         """Feed readers that are behind, one block each in turn. Whether there is more to do."""
@@ -333,16 +309,3 @@ class Delivery:
             if monotonic() >= until:
                 break
         return bool(self._ready)
-
-    async def _read_pages(self) -> None:
-        while self._wanting:
-            reader = self._wanting.popleft()
-            if reader.state is State.BEHIND:
-                block = await self.read_page(reader)
-                reader.audience.lane.feed_page(reader, block)  # type: ignore[attr-defined]
-
-
-def _page_until(page: Page, offset: int) -> Page:
-    """The part of a page up to `offset`, of which nothing counts as missed."""
-    through = min(page.through, offset)
-    return Page([entry for entry in page.entries if entry.offset <= through], through, 0)

@@ -21,7 +21,7 @@ from clarion.log import Log
 from clarion.observer import Observer, guarded
 from clarion.orders import Orders
 from clarion.pager import Pager
-from clarion.position import Position
+from clarion.position import Position, text_of
 from clarion.presence import Callbacks, Client, client_of
 from clarion.retention import Since, parse_since
 from clarion.sinks.asgi import AsgiLane
@@ -84,9 +84,8 @@ class Engine:
         await prime(self.log, self.journal)
         self.pager = Pager(self.journal, self.clock.wall_ms)
         self.delivery = Delivery(
-            Fanout(self.log, self.audiences),
+            Fanout(self.log, self.audiences, self.journal.epoch),
             self.pager,
-            epoch=self.journal.epoch,
             clock=self.clock,
             observer=self.observer,
             ended=self._ended,
@@ -150,9 +149,7 @@ class Engine:
 
     def begin(self, reader: Subscription, start: Start) -> None:
         """Count a reader in that starts there. Raises `TooManyReaders`."""
-        reader.cursor = start.cursor
-        if start.wish:
-            reader.lenient_until = self.log.head
+        self.starts.begin(reader, start)
         self.join(reader)
 
     def join(self, reader: Subscription) -> None:
@@ -173,7 +170,8 @@ class Engine:
         other.connected_at = reader.connected_at
         other.written_ms = reader.written_ms
         other.joined = reader.joined
-        other.cursor = reader.cursor
+        other.reached(reader.cursor, reader.told)
+        other.exact = reader.exact
         other.lenient_until = reader.lenient_until
         self.delivery.replace(reader, other)
         self.timers.add(other)
@@ -186,15 +184,15 @@ class Engine:
 
     def hello(self, reader: Subscription, start: Start, requested: str | None) -> bytes:
         """The first bytes of a stream: `connected`, and a gap if one is known already."""
-        here = self.position(reader.cursor)
         self.observer.replayed(start.mode)
         frame = wire.connected(
-            here,
+            self._here(reader),
             client_id=reader.id,
             mode=start.mode,
             to=self.position(max(self.log.head, reader.cursor)),
             heartbeat_ms=reader.heartbeat_ms,
             retry_ms=random.randint(*RETRY_MS),
+            values="all" if start.is_new else "changed",
         )
         return frame if start.gap is None else frame + self.gap(reader, start.gap, requested)
 
@@ -202,8 +200,10 @@ class Engine:
         """A gap that is known before a stream begins, not how large it is: it goes on from the reader's cursor."""
         self.observer.gap(reason, None)
         oldest = self.position(reader.cursor + 1)
-        here = self.position(reader.cursor)
-        return wire.gap(here, reason=reason, requested=requested, oldest=oldest, missed=None)
+        return wire.gap(self._here(reader), reason=reason, requested=requested, oldest=oldest, missed=None)
+
+    def _here(self, reader: Subscription) -> str:
+        return text_of(self.journal.epoch, reader.cursor, reader.told)
 
     def bye(self, reader: Subscription, reason: str, detail: str | None = None) -> None:
         """End a stream on purpose: now, or, with `done`, when its reader has everything said before."""

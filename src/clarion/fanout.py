@@ -3,28 +3,37 @@
 The log grows at its head. `plan` takes the next batch and says which live readers get which of its entries; what was
 planned is then every live reader's cursor, without touching one of them. A reader that is behind reads the log up to
 what was planned, never further, and becomes live exactly there: nothing is left between the two, nothing is doubled.
+
+Values are told differently. A reader that is behind passes over the changes that it meets, and is told each value once,
+folded, when it has caught up (`clarion.folding`): from the log, or by a snapshot from the journal. So it has a second
+cursor, `told`, and the ids of what it gets meanwhile say both.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from clarion import wire
 from clarion.audience import Audience, Audiences
+from clarion.blocks import BlockCache
 from clarion.event import Entry
-from clarion.log import Log
+from clarion.folding import by_value, fold, frames
+from clarion.log import SEGMENT_BYTES, Log, Segment
 from clarion.plan import Plan
 from clarion.subscription import State, Subscription
 
 if TYPE_CHECKING:
+    from clarion.journals.base import Values
     from clarion.sinks.base import Block
 
 BATCH_BYTES: Final = 64 * 1024  # of one pass: what a healthy socket's send buffer takes at once
 BATCH_ENTRIES: Final = 1024
-BLOCK_CACHE_BYTES: Final = 8 * 1024 * 1024  # blocks kept for the readers who come to the same segment next
-BLOCK_OVERHEAD_BYTES: Final = 1024  # counted for a block's marks and its place in the cache
 EMPTY_SEGMENTS: Final = 16  # looked through at once for a reader of rare topics, before others get their turn
+# Entries that a reader may pass over values in before it is told them: more only means larger folds. With this bound
+# one that never catches up, because of other events, is told them all the same.
+MOST_DEFERRED_ENTRIES: Final = 2_048
 
 
 class Wait(Enum):
@@ -32,20 +41,21 @@ class Wait(Enum):
 
     LIVE = "it is live now"
     PAGE = "it must read the journal: its cursor is before the log"
+    VALUES = "it must be given a snapshot of its values from the journal"
     AHEAD = "this process has not seen its position yet; it will be released by `plan`"
     TURN = "others first: its cursor has moved, ask again"
 
 
 class Fanout:
-    """The readers of a process and their way through the log."""
+    """The readers of a process and their way through the log. epoch: of the journal, for the ids of frames."""
 
-    def __init__(self, log: Log, audiences: Audiences) -> None:
+    def __init__(self, log: Log, audiences: Audiences, epoch: str = "") -> None:
         self.log = log
         self.audiences = audiences
+        self.epoch = epoch
         self.planned = log.head
         self._ahead: dict[Subscription, None] = {}
-        self._blocks: OrderedDict[tuple[Audience, int, int], Block] = OrderedDict()
-        self._blocks_bytes = 0
+        self._blocks = BlockCache()
 
     def join(self, reader: Subscription) -> None:
         """Count a reader in. It is BEHIND and is to be fed with `take` until it is live."""
@@ -61,13 +71,19 @@ class Fanout:
         self._ahead.pop(reader, None)
         reader.state = State.CLOSED
         reader.reason = reason
+        reader.snapshot = None
         return True
 
-    def fell_behind(self, reader: Subscription, cursor: int) -> None:
-        """A live reader could not take everything; it has what is up to `cursor`."""
+    def fell_behind(self, reader: Subscription, cursor: int, told: int) -> None:
+        """A live reader could not take everything; it has what is up to `cursor`, and values up to `told`."""
         reader.state = State.BEHIND
-        reader.cursor = cursor
+        reader.reached(cursor, told)
         reader.audience.live.pop(reader, None)
+
+    def told(self, reader: Subscription) -> int:
+        """Up to where a live reader was told values."""
+        pending = reader.audience.pending
+        return self.planned if pending is None else max(pending, reader.told)
 
     def plan(self) -> Plan | None:
         """Plan the next batch, or None if everything is planned. One plan has to be done before the next."""
@@ -97,55 +113,127 @@ class Fanout:
         if reader.state is State.LIVE:  # asked again, by a reader whose waiting was cancelled
             return Wait.LIVE
         for _ in range(EMPTY_SEGMENTS):
-            if reader.cursor == self.planned:
-                reader.state = State.LIVE
-                reader.audience.live[reader] = None
-                return Wait.LIVE
-            if reader.cursor > self.planned:
-                self._ahead[reader] = None
-                return Wait.AHEAD
-            if reader.cursor < self.log.floor:
-                return Wait.PAGE
-            block = self._block(reader, now_ms)
-            if block.data:
-                return block
-            reader.cursor = block.through
+            found = self._next(reader, now_ms)
+            if isinstance(found, Wait):
+                return found
+            if found is not None and found.data:
+                return found
+            if found is not None:
+                reader.reached(found.through, found.told)
         return Wait.TURN
+
+    def _next(self, reader: Subscription, now_ms: int) -> Block | Wait | None:
+        """What `take` gives; a block without bytes, or None, to ask again."""
+        if reader.cursor > self.planned:
+            return self._wait_ahead(reader)
+        snapshot = reader.snapshot
+        if snapshot is not None and reader.cursor >= snapshot.through:
+            return self._values(reader, snapshot)
+        if reader.cursor < self.log.floor:
+            return Wait.PAGE
+        if snapshot is None and (not reader.exact or reader.told < reader.cursor):
+            if (wait := self._want_values(reader)) is not None:
+                return wait
+            if reader.snapshot is not None:
+                return None
+        if reader.cursor == self.planned:
+            return self._become_live(reader) if snapshot is None else self._wait_ahead(reader)
+        upto = self.planned if snapshot is None else min(self.planned, snapshot.through)
+        return self._events(reader, self.log.segment(reader.cursor, upto), now_ms)
+
+    def _wait_ahead(self, reader: Subscription) -> Wait:
+        self._ahead[reader] = None
+        return Wait.AHEAD
+
+    def _become_live(self, reader: Subscription) -> Wait:
+        reader.state = State.LIVE
+        reader.due = False
+        reader.audience.live[reader] = None
+        return Wait.LIVE
 
     def _overrun(self) -> None:
         """The log has moved past what was planned: all live readers go on from the journal."""
         for audience in self.audiences:
             for reader in list(audience.live):
-                self.fell_behind(reader, self.planned)
+                self.fell_behind(reader, self.planned, self.told(reader))
                 self._ahead[reader] = None  # to be fed again by whoever asks for `released`
+            audience.pending = None
         self.planned = self.log.floor
 
-    def _block(self, reader: Subscription, now_ms: int) -> Block:
-        segment = self.log.segment(reader.cursor, self.planned)
+    # Values.
+
+    def _want_values(self, reader: Subscription) -> Wait | None:
+        """Give a reader that lacks values a snapshot from the log, if it is time and can be done; or what it has to wait for."""
+        if not reader.exact or reader.told < self.log.floor:
+            return Wait.VALUES
+        is_caught_up = reader.cursor == self.planned
+        pending = reader.audience.pending
+        if is_caught_up and not reader.due and pending is not None and reader.told >= pending:
+            return self._become_live(reader)  # it will be told with the others of its audience
+        deferred = self.log.count_after(reader.told) - self.log.count_after(reader.cursor)
+        if not is_caught_up and deferred < MOST_DEFERRED_ENTRIES:
+            return None
+        key = (reader.audience, reader.told, reader.cursor)
+        is_own = self.log.has_personal(reader.personal_topics, reader.told, reader.cursor)
+        folded: Values | None = None if is_own else self._blocks.get(key)
+        if folded is None:
+            changes = [one for one in self.log.changes(reader.told, reader.cursor) if reader.wants(one.topic)]
+            folded = fold(changes, reader.cursor)
+            if folded is None:
+                return Wait.VALUES
+            if not is_own:
+                self._blocks.keep(key, folded, sum([len(one.data) for one in folded.changed]))
+        reader.snapshot = folded
+        return None
+
+    def _values(self, reader: Subscription, snapshot: Values) -> Block | None:
+        """The next of a snapshot's values; None once all were told."""
+        reader.exact = False  # until it has the whole snapshot
+        if not snapshot.changed or snapshot.changed[-1].offset <= reader.told:
+            reader.snapshot = None
+            if snapshot.complete:
+                reader.exact = True
+                reader.due = False
+                reader.told = max(reader.told, snapshot.through)
+            return None
+        key = (reader.audience.lane, reader.cursor, reader.told, id(snapshot))
+        kept: tuple[Block, Values] | None = self._blocks.get(key)
+        if kept is not None:
+            return kept[0]
+        entries, telling = frames(self.epoch, reader.cursor, reader.told, snapshot, SEGMENT_BYTES)
+        block = reader.audience.lane.block(entries, reader.cursor, reader.cursor, b"", telling)
+        self._blocks.keep(key, (block, snapshot), len(block.data))  # with the snapshot, so that its id stays its own
+        return block
+
+    # Events.
+
+    def _events(self, reader: Subscription, segment: Segment, now_ms: int) -> Block:
         audience = reader.audience
         own = not segment.plain or self.log.has_personal(reader.personal_topics, reader.cursor, segment.through)
         if own:
-            return audience.lane.block(
-                [entry for entry in segment.entries if _is_for(entry, reader, now_ms)],
-                reader.cursor,
-                segment.through,
-            )
-        key = (audience, reader.cursor, segment.through)
-        block = self._blocks.get(key)
+            entries = [entry for entry in segment.entries if _is_for(entry, reader, now_ms)]
+            return self._block(reader, entries, segment.through)
+        key = (audience, reader.cursor, segment.through, reader.told, self._may_tell(reader, segment.through))
+        block: Block | None = self._blocks.get(key)
         if block is None:
-            block = audience.lane.block(
-                [entry for entry in segment.entries if audience.wants(entry.topic)],
-                reader.cursor,
-                segment.through,
-            )
-            self._blocks[key] = block
-            self._blocks_bytes += len(block.data) + BLOCK_OVERHEAD_BYTES
-            while self._blocks_bytes > BLOCK_CACHE_BYTES:
-                _, oldest = self._blocks.popitem(last=False)
-                self._blocks_bytes -= len(oldest.data) + BLOCK_OVERHEAD_BYTES
-        else:
-            self._blocks.move_to_end(key)
+            entries = [entry for entry in segment.entries if audience.wants(entry.topic)]
+            block = self._block(reader, entries, segment.through)
+            self._blocks.keep(key, block, len(block.data))
         return block
+
+    def _block(self, reader: Subscription, entries: list[Entry], through: int) -> Block:
+        """A block of a segment: changes as they are where nothing has to be folded, else without them."""
+        lane, after, told = reader.audience.lane, reader.cursor, reader.told
+        is_whole = reader.exact and told == after
+        if is_whole:
+            changes = [entry for entry in entries if entry.change]
+            if not changes or (self._may_tell(reader, through) and not _is_foldable(changes)):
+                return lane.block(entries, after, through)
+        return lane.block(events_only(self.epoch, entries, told), after, through, b"", told)
+
+    def _may_tell(self, reader: Subscription, through: int) -> bool:
+        """Whether changes up to there may be told as they are: the reader has caught up with them."""
+        return through == self.planned and reader.snapshot is None and (reader.due or not reader.audience.interval_ms)
 
     def _next_batch(self) -> list[Entry]:
         if self.planned >= self.log.head:
@@ -157,6 +245,20 @@ class Fanout:
             if size >= BATCH_BYTES:
                 return batch[:count]
         return batch
+
+
+def events_only(epoch: str, entries: Iterable[Entry], told: int) -> list[Entry]:
+    """The entries that change no value, with ids that say up to where values were told."""
+    return [_marked(epoch, entry, told) for entry in entries if not entry.change]
+
+
+def _marked(epoch: str, entry: Entry, told: int) -> Entry:
+    frame = wire.marked_frame(epoch, entry.frame, entry.offset, told)
+    return Entry(entry.offset, entry.topic, frame, entry.created_ms, entry.expires_ms, entry.ephemeral)
+
+
+def _is_foldable(changes: list[Entry]) -> bool:
+    return len(changes) > 1 and len(by_value(changes)) < len(changes)
 
 
 def _is_for(entry: Entry, reader: Subscription, now_ms: int) -> bool:

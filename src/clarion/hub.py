@@ -17,7 +17,7 @@ from clarion.hub_calls import HubCalls
 from clarion.journals import open_journal
 from clarion.journals.base import Journal
 from clarion.lifecycle import ShutdownSignals
-from clarion.limits import Limits, check_seconds, unix_seconds
+from clarion.limits import MAX_SECONDS, Limits, check_seconds, unix_seconds
 from clarion.local import LocalStream
 from clarion.observer import Observer, guarded
 from clarion.orders import Orders
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS: Final = 15.0  # less than the 30 to 60 s after which proxies give up on a silent connection
 DRAIN_SECONDS: Final = 0.5  # over which streams are ended when the process is told to end
+
+MOST_RATE_PER_SECOND: Final = 1_000.0  # a millisecond is what timers count in
 
 Topics = str | Iterable[str]
 StartChoice = str | int | timedelta | datetime | None
@@ -165,6 +167,7 @@ class Hub(HubCalls):
         expires_at: datetime | float | None = None,
         heartbeat_seconds: float | None = None,
         max_age_seconds: float | None = None,
+        max_rate_per_second: float | None = None,
         meta: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
@@ -175,6 +178,8 @@ class Hub(HubCalls):
         since: where a reader without a Last-Event-ID starts; a `since` in the query goes before it.
         expires_at: when its right to the stream ends (a datetime or Unix time); it is told `bye` "expired" then.
         heartbeat_seconds: instead of the hub's. max_age_seconds: the stream is ended after so long, and resumed.
+        max_rate_per_second: it is told each value no more often than this, folded, the last state always; plain events
+        come at once.
         meta: kept for `clients` and the callbacks. headers: more response headers.
 
         A naive `expires_at` is taken as local time. A client may ask for another `since`, and so for all that is kept
@@ -198,6 +203,7 @@ class Hub(HubCalls):
                 None if expires_at is None else round(unix_seconds(expires_at) * 1000),
                 heartbeat,
                 max_age_seconds,
+                _interval_ms(max_rate_per_second),
                 meta,
             )
         except InvalidTopic as error:
@@ -278,3 +284,11 @@ class Hub(HubCalls):
                 "the hub is not open: give the app `lifespan=hub.lifespan`, or use `async with hub:` around your code"
             )
         return self._engine
+
+
+def _interval_ms(max_rate_per_second: float | None) -> int:
+    if max_rate_per_second is None:
+        return 0
+    if not 1 / MAX_SECONDS < max_rate_per_second < MOST_RATE_PER_SECOND:  # not for NaN either
+        raise ValueError(f"max_rate_per_second must be above 0 and below {MOST_RATE_PER_SECOND:g}")
+    return max(1, round(1000 / max_rate_per_second))

@@ -22,12 +22,15 @@ class Received(NamedTuple):
 
     id: its position as text. type: the SSE event type, "message" if the publisher named none, "gap" for a gap.
     topic: where it was published; None for a gap. text: the data as it stands on the wire.
+    change: what it does to the topic's value, "set", "append", "merge" or "delete"; None for a plain event. The type of
+        all but "set" ends in it (spec/stream.md, section 10).
     """
 
     id: str
     type: str
     topic: str | None
     text: str
+    change: str | None = None
 
     @property
     def data(self) -> Any:
@@ -65,10 +68,10 @@ class LocalStream:
             found = lane.look(reader)
             block = found if isinstance(found, Block) else await found
             if block is not None:
-                reader.cursor = block.through
+                reader.reached(block.through, block.told)
                 self._received.extend(self._parser.feed(block.data))
         message = self._received.popleft()
-        return Received(message.last_event_id, message.type, message.topic, message.data)
+        return Received(message.last_event_id, message.type, message.topic, message.data, message.change)
 
     async def _join(self) -> None:
         reader, engine = self._reader, self._engine

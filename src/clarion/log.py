@@ -37,10 +37,12 @@ class Log:
 
     head: the offset of the newest entry that it was given.
     floor: it holds every entry after this offset.
+    last_change: no value was changed after this offset, as far as it knows; 0 if none ever was.
     """
 
     __slots__ = (
         "_bytes",
+        "_changes",
         "_cuts",
         "_max_bytes",
         "_max_entries",
@@ -51,11 +53,13 @@ class Log:
         "_uneven",
         "floor",
         "head",
+        "last_change",
     )
 
     def __init__(self, *, max_bytes: int = WINDOW_BYTES, max_entries: int = WINDOW_ENTRIES) -> None:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
+        self.last_change = 0
         self.reset(0, ())
 
     def reset(self, floor: int, entries: Iterable[Entry]) -> None:
@@ -69,6 +73,7 @@ class Log:
         self._open_entries = 0
         self._personal: dict[str, deque[int]] = {}
         self._uneven: deque[int] = deque()  # entries that are ephemeral or have a ttl
+        self._changes: deque[int] = deque()  # entries that change a value
         self.extend(entries)
 
     def __len__(self) -> int:
@@ -91,6 +96,9 @@ class Log:
                 self._open_bytes = self._open_entries = 0
             if entry.ephemeral or entry.expires_ms is not None:
                 self._uneven.append(offset)
+            if entry.change:
+                self._changes.append(offset)
+                self.last_change = offset
             if entry.topic.startswith(_PERSONAL):
                 self._personal.setdefault(entry.topic, deque()).append(offset)
         self._trim()
@@ -113,6 +121,15 @@ class Log:
         uneven = bisect_right(self._uneven, through) > bisect_right(self._uneven, after)
         return Segment(self._run.between(after, through), through, not uneven)
 
+    def has_changes(self, after: int, through: int) -> bool:
+        """Whether an entry between the two offsets changes a value."""
+        changes = self._changes
+        return bool(changes) and bisect_right(changes, through) > bisect_right(changes, after)
+
+    def changes(self, after: int, through: int) -> list[Entry]:
+        """The entries between the two offsets that change a value."""
+        return [entry for entry in self._run.between(after, through) if entry.change]
+
     def has_personal(self, topics: Iterable[str], after: int, through: int) -> bool:
         """Whether an entry of one of these `@user/ID` or `@client/ID` topics stands between the two offsets."""
         for topic in topics:
@@ -131,6 +148,8 @@ class Log:
                 self._cuts.popleft()
             if self._uneven and self._uneven[0] <= offset:
                 self._uneven.popleft()
+            if self._changes and self._changes[0] <= offset:
+                self._changes.popleft()
             if entry.topic.startswith(_PERSONAL):
                 offsets = self._personal[entry.topic]
                 offsets.popleft()

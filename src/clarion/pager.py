@@ -13,7 +13,7 @@ from typing import Final
 
 from clarion.errors import JournalUnavailable
 from clarion.event import Entry
-from clarion.journals.base import Journal, Page
+from clarion.journals.base import Journal, Page, Values
 from clarion.retention import Since
 from clarion.subscription import Subscription
 from clarion.topics import ALL, TopicSet
@@ -23,6 +23,9 @@ PAGE_ENTRIES: Final = 1024
 CONCURRENT_PAGES: Final = 4  # reads under way; more would only queue in the journal
 CACHE_BYTES: Final = 8 * 1024 * 1024
 PAGE_OVERHEAD_BYTES: Final = 512
+VALUES_BYTES: Final = 1024 * 1024  # of values in one snapshot; what is more comes with the next one
+VALUES_MS: Final = 1_000  # how long a snapshot serves others: a crowd that comes at once is told the same
+MOST_VALUES: Final = 64  # snapshots kept at once; each is forgotten, with all the others, within seconds
 
 _Key = tuple[TopicSet, int]
 
@@ -37,6 +40,8 @@ class Pager:
         self._reading: dict[_Key, asyncio.Task[Page]] = {}
         self._cache: OrderedDict[_Key, tuple[Page, int]] = OrderedDict()
         self._cache_bytes = 0
+        self._values: dict[tuple[TopicSet, int, bool], tuple[int, Values]] = {}
+        self._reading_values: dict[tuple[TopicSet, int, bool], asyncio.Task[Values]] = {}
 
     async def page(self, reader: Subscription) -> Page:
         """What stands in the journal for `reader` after its cursor. Raises `JournalError`."""
@@ -49,6 +54,45 @@ class Pager:
             if own.through < page.through or own.missed != 0:
                 return await self._read(shared.union(*personal), after)
         return Page(_merge(page, own), page.through, page.missed)
+
+    async def values(self, reader: Subscription, floor: int) -> Values:
+        """The values that `reader` lacks, as of one moment. Raises `JournalError`.
+
+        floor: where the log begins; what was changed between the moment and the reader's cursor must be found in it.
+        """
+        shared = await self._shared_values(reader.audience.topics.union(ALL), reader.told, reader.exact, floor)
+        own = await self._read_values(TopicSet(reader.personal_topics), reader.told, reader.exact)
+        if any(one.offset > shared.through for one in own.changed):
+            topics = reader.audience.topics.union(ALL, *reader.personal_topics)
+            return await self._read_values(topics, reader.told, reader.exact)
+        return _merge_values(shared, own) if own.changed else shared
+
+    async def _shared_values(self, topics: TopicSet, after: int, exact: bool, floor: int) -> Values:
+        key = (topics, after, exact)
+        kept = self._values.get(key)
+        if kept is not None and kept[1].through >= floor and 0 <= self._wall_ms() - kept[0] < VALUES_MS:
+            return kept[1]
+        reading = self._reading_values.get(key)
+        if reading is None:
+            reading = self._reading_values[key] = asyncio.create_task(self._read_values(*key))
+            reading.add_done_callback(lambda _: self._reading_values.pop(key, None))
+        try:
+            values = await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            if reading.cancelled():
+                raise JournalUnavailable("values are not read any more") from None
+            raise
+        if len(self._values) >= MOST_VALUES:
+            self._values.clear()
+        if values.changed:
+            self._values[key] = (self._wall_ms(), values)
+        return values
+
+    async def _read_values(self, topics: TopicSet, after: int, exact: bool) -> Values:
+        async with self._turns:
+            return await self._journal.values(
+                topics, after=after, exact=exact, max_bytes=VALUES_BYTES, now_ms=self._wall_ms()
+            )
 
     async def seek(self, topics: TopicSet, since: Since) -> int:
         """Where a start choice begins. See `Journal.seek`."""
@@ -90,7 +134,7 @@ class Pager:
 
     async def close(self) -> None:
         """Give up what is being read."""
-        reading = list(self._reading.values())
+        reading = [*self._reading.values(), *self._reading_values.values()]
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
@@ -102,3 +146,12 @@ def _merge(page: Page, own: Page) -> list[Entry]:
     if not extra:
         return page.entries
     return sorted((*page.entries, *extra), key=lambda entry: entry.offset)
+
+
+def _merge_values(shared: Values, own: Values) -> Values:
+    """The values of both as of the first one's moment, as far as both go."""
+    changed = sorted((*shared.changed, *own.changed), key=lambda one: one.offset)
+    ends = [values.changed[-1].offset for values in (shared, own) if not values.complete]
+    if ends:
+        changed = [one for one in changed if one.offset <= min(ends)]
+    return shared._replace(changed=changed, complete=not ends)

@@ -1,8 +1,8 @@
 """Read an event stream: bytes in, messages out, no I/O.
 
 The standard is WHATWG HTML 9.2.6, "Interpreting an event stream". Its sentences stand, quoted, where they are
-carried out. Beyond it there are three things: a bound on the size of an event, the `topic` field (which the
-standard has every client ignore), and a cap on absurd `retry` values.
+carried out. Beyond it there are three things: a bound on the size of an event, the `topic` and `change` fields (which
+the standard has every client ignore), and a cap on absurd `retry` values.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ MAX_RETRY_MILLISECONDS: Final = 2**31 - 1
 
 _BOM: Final = b"\xef\xbb\xbf"
 
-# A whole block as most servers write it: perhaps an id, an event, a topic, in this order, and one data line.
+# A whole block as most servers write it: perhaps an id, an event, a topic, a change, in this order, and one data line.
 _PLAIN_BLOCK: Final = re.compile(
-    rb"(?:id: ?+([^\n\0]*+)\n)?(?:event: ?+([^\n]*+)\n)?(?:topic: ?+([^\n]*+)\n)?data: ?+([^\n]*+)\n\n"
+    rb"(?:id: ?+([^\n\0]*+)\n)?(?:event: ?+([^\n]*+)\n)?(?:topic: ?+([^\n]*+)\n)?"
+    rb"(?:change: ?+([^\n]*+)\n)?data: ?+([^\n]*+)\n\n"
 )
 
 
@@ -35,12 +36,14 @@ class Message:
     last_event_id: the id in force when the event was dispatched. It stays until the stream sets another, so
         it is not always this event's own.
     topic: Clarion's own field. `None` if the event has none, as those of other servers.
+    change: the same; what a change does to its topic's value ("set", "append", "merge", "delete").
     """
 
     type: str = "message"
     data: str = ""
     last_event_id: str = ""
     topic: str | None = None
+    change: str | None = None
 
 
 class MessageTooLarge(EventTooLarge):
@@ -89,6 +92,7 @@ class Parser:
         self._data = bytearray()
         self._type = b""
         self._topic = b""
+        self._change = b""
         self._block_id: bytes | None = None
         self._block_bytes = 0
 
@@ -175,7 +179,7 @@ class Parser:
         while (block := match(data, start)) is not None:
             if block.end() - start > self._max_event_bytes:
                 break  # perhaps: the other path counts exactly
-            event_id, event_type, topic, text = block.groups()
+            event_id, event_type, topic, change, text = block.groups()
             if event_id is not None:
                 self._last_event_id = event_id.decode("utf-8", "replace")
             messages.append(
@@ -184,6 +188,7 @@ class Parser:
                     text.decode("utf-8", "replace"),
                     self._last_event_id,
                     topic.decode("utf-8", "replace") if topic else None,
+                    change.decode("utf-8", "replace") if change else None,
                 )
             )
             start = block.end()
@@ -227,6 +232,8 @@ class Parser:
             self._type = value  # "Set the event type buffer to field value."
         elif name == b"topic":
             self._topic = value
+        elif name == b"change":
+            self._change = value
         elif name == b"retry" and value.isdigit():
             # "If the field value consists of only ASCII digits, then interpret the field value as an integer
             # in base ten, and set the event stream's reconnection time to that integer." Eleven digits are
@@ -251,6 +258,7 @@ class Parser:
                     self._data.decode("utf-8", "replace"),
                     self._last_event_id,
                     self._topic.decode("utf-8", "replace") or None,
+                    self._change.decode("utf-8", "replace") or None,
                 )
             )
         self._skip_block = False
@@ -282,6 +290,7 @@ class Parser:
         self._data = bytearray()
         self._type = b""
         self._topic = b""
+        self._change = b""
         self._block_id = None
         self._block_bytes = 0
         self._at_block_start = True

@@ -24,28 +24,33 @@ Indexes = tuple[int, ...]
 
 
 class Share(NamedTuple):
-    """Live readers of one lane, and which entries of the batch all of them get, as indexes into it."""
+    """Live readers of one lane, and which entries of the batch all of them get, as indexes into it.
+
+    told: for readers who are told values from time to time: up to where they were. None for the others.
+    """
 
     lane: Lane
     readers: list[Subscription]
     indexes: Indexes
+    told: int | None = None
 
 
 class Plan:
     """What is done with the entries between two offsets.
 
-    control: entries between hubs, for none of the readers.
+    control: entries between hubs, for none of the readers. pending: audiences for which changes of values wait now.
     Readers that are live now, or fall behind before their turn, are those of the plan; who becomes live while it is
     worked out has the batch already: its cursor says so.
     """
 
-    __slots__ = ("_audiences", "_merged", "after", "control", "entries", "through")
+    __slots__ = ("_audiences", "_merged", "after", "control", "entries", "pending", "through")
 
     def __init__(self, entries: Sequence[Entry], after: int, audiences: Audiences) -> None:
         self.entries = entries
         self.after = after
         self.through = entries[-1].offset
         self.control = [entry for entry in entries if entry.topic.startswith(CONTROL_PREFIX)]
+        self.pending: list[Audience] = []
         self._audiences = audiences
         self._merged: dict[tuple[int, int], tuple[Indexes, Indexes, Indexes]] = {}
 
@@ -63,7 +68,7 @@ class Plan:
         yield from self._of_audiences(hits, personal)
         for reader, indexes in personal.items():
             if self._is_due(reader):
-                yield Share(reader.audience.lane, [reader], self._both(indexes, hits.get(reader.audience, ())))
+                yield self._share(reader.audience, [reader], self._both(indexes, hits.get(reader.audience, ())))
 
     def _of_audiences(
         self, hits: dict[Audience, Indexes], personal: dict[Subscription, Indexes]
@@ -80,11 +85,27 @@ class Plan:
             elif not step % STEP_AUDIENCES:
                 yield None
             lane, common = audience.lane, indexes
-            if audience.live:
-                readers += [r for r in audience.live if r.cursor <= self.after and r not in personal]
+            if not audience.live:
+                continue
+            due = [r for r in audience.live if r.cursor <= self.after and r not in personal]
+            if audience.interval_ms:
+                if due:
+                    yield self._share(audience, due, indexes)
+            else:
+                readers += due
         if readers:
             assert lane is not None
             yield Share(lane, readers, common)
+
+    def _share(self, audience: Audience, readers: list[Subscription], indexes: Indexes) -> Share:
+        """The share of one audience: without changes of values if it is told those from time to time."""
+        if not audience.interval_ms:
+            return Share(audience.lane, readers, indexes)
+        events = tuple([index for index in indexes if not self.entries[index].change])
+        if len(events) < len(indexes) and audience.pending is None:
+            audience.pending = self.after
+            self.pending.append(audience)
+        return Share(audience.lane, readers, events, audience.pending)
 
     def _is_due(self, reader: Subscription) -> bool:
         return reader.state is State.LIVE and reader.cursor <= self.after

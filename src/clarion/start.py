@@ -10,7 +10,7 @@ from clarion.pager import Pager
 from clarion.position import parse
 from clarion.retention import Since
 from clarion.subscription import Subscription
-from clarion.topics import ALL
+from clarion.topics import ALL, TopicSet
 
 
 class Start(NamedTuple):
@@ -19,12 +19,21 @@ class Start(NamedTuple):
     cursor: it gets what is after this offset. mode: "live", "resumed" or "gap", as `connected` says it.
     gap: the reason of a gap that is told at once, or None. (An expired gap is told with the first page.)
     wish: it asked for as much as there is; what retention took away of that is no loss to tell.
+    told: the offset up to which it was told values, as far as the cursor at most; 0 for one that has none. exact: it has
+    them as they were then.
     """
 
     cursor: int
     mode: str
     gap: str | None = None
     wish: bool = False
+    told: int = 0
+    exact: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        """Whether all values are told anew."""
+        return not self.told and not self.exact
 
 
 class Starts:
@@ -48,8 +57,17 @@ class Starts:
         if self._max_replay_events is not None and self._may_be_more(start.cursor):
             least = await self._pager.seek(topics, Since(last=self._max_replay_events))
             if start.cursor < least and await self._replayable(reader, start.cursor, least):
-                return Start(least, "gap", start.gap or "limit")
+                return start._replace(cursor=least, mode="gap", gap=start.gap or "limit", wish=False)
         return start
+
+    def begin(self, reader: Subscription, start: Start) -> None:
+        """Put a reader to where it starts."""
+        told, exact = start.told, start.exact
+        if self._log.last_change <= told and start.cursor <= self._log.head:
+            told, exact = start.cursor, True  # no value was changed since
+        reader.reached(start.cursor, told)
+        reader.exact = exact
+        reader.lenient_until = self._log.head if start.wish else 0
 
     def _may_be_more(self, cursor: int) -> bool:
         """Whether more than the most that is replayed may stand after a cursor."""
@@ -66,16 +84,24 @@ class Starts:
         presented = parse(last_event_id)
         if presented is None:
             return await self._from_oldest("unknown")
-        epoch, offset = presented.position
+        (epoch, offset), told, _ = presented
         if epoch != self._journal.epoch:
             return await self._from_oldest("epoch")
         if offset > self._log.head and offset > (await self._journal.bounds()).newest:
             return await self._from_oldest("unknown")
+        exact = told == offset
         if offset >= self._log.floor:
-            return Start(offset, "resumed")
+            return Start(offset, "resumed", told=told, exact=exact)
         reader.cursor = offset
         page = await self._pager.page(reader)
-        return Start(offset, "resumed" if page.missed == 0 else "gap")
+        if told < await self._forgotten(told):
+            told, exact = 0, False
+        return Start(offset, "resumed" if page.missed == 0 else "gap", told=told, exact=exact)
+
+    async def _forgotten(self, after: int) -> int:
+        """Up to where deletions of values may not be known any more."""
+        values = await self._journal.values(TopicSet(()), after=after, exact=False, max_bytes=1, now_ms=0)
+        return values.forgotten
 
     async def _from_oldest(self, reason: str) -> Start:
         return Start((await self._journal.bounds()).oldest - 1, "gap", reason)

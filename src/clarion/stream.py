@@ -51,6 +51,7 @@ class Request(NamedTuple):
     expires_at_ms: int | None
     heartbeat_seconds: float
     max_age_seconds: float | None
+    interval_ms: int
     meta: Any
 
 
@@ -259,7 +260,7 @@ class _Opening:
         return other
 
     def _asgi_reader(self) -> AsgiReader:
-        audience = self._engine.audiences.of(self._request.topics, self._engine.asgi)
+        audience = self._engine.audiences.of(self._request.topics, self._engine.asgi, self._request.interval_ms)
         reader = AsgiReader(self._client_id, self._request.user, audience, 0, 0)
         if self._scope["http_version"][:1] in ("2", "3"):
             reader.budget_bytes = MULTIPLEXED_BYTES
@@ -270,7 +271,7 @@ class _Opening:
         sockets = self._engine.sockets
         if sockets is None:
             return self._asgi_reader()
-        audience = self._engine.audiences.of(self._request.topics, sockets.lane)
+        audience = self._engine.audiences.of(self._request.topics, sockets.lane, self._request.interval_ms)
         reader = SocketReader(self._client_id, self._request.user, audience, 0, 0)
         self._describe(reader)
         return reader

@@ -20,6 +20,7 @@ from clarion.topics import CLIENT_PREFIX, USER_PREFIX
 
 if TYPE_CHECKING:
     from clarion.audience import Audience
+    from clarion.journals.base import Values
 
 
 class State(Enum):
@@ -44,6 +45,11 @@ class Subscription:
 
     cursor: the offset it has reached, while it is BEHIND. While it is LIVE, what was planned is its cursor, and this
         is where it became live: a plan that was begun before is not for it.
+    told: the offset up to which it was told values, never after the cursor. Where the two are the same it is whole.
+    exact: it has each value as it was at `told`, so that changes may follow. If not, it has the newest of those whose last
+        change is at `told` or before, and the others have to be set.
+    snapshot: values that it is to be told once its cursor is where they are from.
+    due: it may be told values now; for readers of an audience that is told them from time to time.
     joined: the newest offset when it came; what is ephemeral and older is not for it.
     lenient_until: before this offset nothing counts as missed: it asked for as much as there is, not for what it lost.
     written_ms: when it last took bytes, monotonic; for heartbeats and for noticing that it stalled.
@@ -58,13 +64,17 @@ class Subscription:
         "cursor",
         "deadline_ms",
         "deadline_reason",
+        "due",
+        "exact",
         "heartbeat_ms",
         "id",
         "joined",
         "lenient_until",
         "meta",
         "reason",
+        "snapshot",
         "state",
+        "told",
         "user",
         "written_ms",
     )
@@ -74,6 +84,10 @@ class Subscription:
         self.user = user
         self.audience = audience
         self.cursor = cursor
+        self.told = cursor
+        self.exact = True
+        self.snapshot: Values | None = None
+        self.due = True
         self.joined = joined
         self.lenient_until = 0
         self.state = State.BEHIND
@@ -86,6 +100,11 @@ class Subscription:
         self.connected_at = 0.0
         self.address: str | None = None
         self.meta: Any = None
+
+    def reached(self, offset: int, told: int) -> None:
+        """It has taken everything up to there."""
+        self.cursor = offset
+        self.told = told
 
     @property
     def is_closed(self) -> bool:

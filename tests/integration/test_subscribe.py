@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clarion import Hub, LocalStream, delivery, engine
+from clarion import Hub, LocalStream, engine, paging
 from clarion.errors import JournalUnavailable
 from tests.integration.in_process import Exchange, request, until
 from tests.integration.test_limits_answers import App
@@ -81,7 +81,7 @@ async def test_whatever_it_begins_with_nothing_is_missed_from_its_making_on(sinc
 
 @pytest.mark.parametrize("state", ["failing", "waiting"])
 async def test_one_that_waits_for_a_page_ends_when_the_hub_closes(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "PAGE_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(paging, "PAGE_RETRY_SECONDS", 0.001)
     hub = Hub()
     await hub.open()
     pages = await far_behind(hub)
@@ -96,7 +96,7 @@ async def test_one_that_waits_for_a_page_ends_when_the_hub_closes(state: str, mo
 
 
 async def test_one_that_waited_while_the_journal_failed_gets_it_all_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "PAGE_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(paging, "PAGE_RETRY_SECONDS", 0.001)
     async with Hub() as hub:
         pages = await far_behind(hub)
         pages.fail = True
@@ -118,7 +118,7 @@ async def a_stream_that_waits(hub: Hub, pages: Pages) -> Exchange:
 
 
 async def test_a_client_that_leaves_while_the_journal_fails_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "PAGE_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(paging, "PAGE_RETRY_SECONDS", 0.001)
     async with Hub() as hub:
         pages = await far_behind(hub)
         pages.fail = True
@@ -132,7 +132,7 @@ async def test_a_client_that_leaves_while_the_journal_fails_is_gone(monkeypatch:
 
 
 async def test_a_client_is_told_of_the_close_while_the_journal_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "PAGE_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(paging, "PAGE_RETRY_SECONDS", 0.001)
     monkeypatch.setattr(engine, "CLOSE_GRACE_SECONDS", 5)
     hub = Hub()
     await hub.open()
@@ -146,7 +146,7 @@ async def test_a_client_is_told_of_the_close_while_the_journal_fails(monkeypatch
 async def test_an_outage_is_one_line_however_many_wait(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(delivery, "PAGE_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(paging, "PAGE_RETRY_SECONDS", 0.001)
     async with Hub() as hub:
         audiences = hub._open_engine().audiences
         pages = await far_behind(hub)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from clarion import json
 from clarion.event import Entry
 from clarion.parser import Message, Parser
 from clarion.position import parse
 from clarion.topics import TopicSet
+from clarion.values import MISSING
 
 
 @dataclass
@@ -17,10 +19,31 @@ class Truth:
     """Everything that was ever published, in the journal's order, and what retention took away of it.
 
     taken: offsets that are gone; the value says whether they still counted then (their ttl had not passed).
+    values: what each value was after each of its changes, by topic and subject.
     """
 
     entries: list[Entry] = field(default_factory=list)
     taken: dict[int, bool] = field(default_factory=dict)
+    values: dict[tuple[str, str], list[tuple[int, Any]]] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        if entry.change:
+            (message,) = Parser().feed(entry.frame)
+            assert message.topic is not None
+            history = self.values.setdefault((entry.topic, message.topic), [])
+            before = history[-1][1] if history else MISSING
+            history.append((entry.offset, changed(before, message)))
+
+    def values_at(self, offset: int, topics: TopicSet) -> dict[str, tuple[int, Any]]:
+        """The values of topics as they were after an offset, by subject, each with the offset of its last change."""
+        found: dict[str, tuple[int, Any]] = {}
+        for (topic, subject), history in self.values.items():
+            if topics.matches(topic):
+                until = [one for one in history if one[0] <= offset]
+                if until:
+                    found[subject] = until[-1]
+        return found
 
     @property
     def newest(self) -> int:
@@ -28,7 +51,40 @@ class Truth:
 
     def between(self, after: int, through: int, topics: TopicSet) -> list[Entry]:
         # Offsets of the journals under test are without holes, so a slice will do.
-        return [entry for entry in self.entries[after:through] if topics.matches(entry.topic)]
+        return [entry for entry in self.entries[after:through] if topics.matches(entry.topic) and not entry.change]
+
+
+def changed(value: Any, message: Message) -> Any:
+    """What a change makes of a value, as a client that knows spec/stream.md would do it."""
+    data = json.decode(message.data)
+    if message.change == "append":
+        return _appended(value, data)
+    if message.change == "merge":
+        for patch in data if isinstance(data, list) else [data]:
+            value = _merged(value, patch)
+        return value
+    assert message.change in ("set", "delete"), message
+    return data if message.change == "set" else MISSING
+
+
+def _appended(value: Any, delta: Any) -> Any:
+    if value is MISSING:
+        return delta
+    assert type(value) is type(delta), f"{delta!r} does not go onto {value!r}"
+    if isinstance(value, dict):
+        return {**value, **{name: _appended(value.get(name, MISSING), part) for name, part in delta.items()}}
+    return value + delta
+
+
+def _merged(value: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    whole = dict(value) if isinstance(value, dict) else {}
+    for name, part in patch.items():
+        whole[name] = _merged(whole.get(name), part)
+        if part is None:
+            del whole[name]
+    return whole
 
 
 class ChunkDecoder:
@@ -62,7 +118,14 @@ class Ledger:
     """
 
     def __init__(
-        self, truth: Truth, topics: TopicSet, presented: str, *, began_ms: int, ephemeral_after: int = 0
+        self,
+        truth: Truth,
+        topics: TopicSet,
+        presented: str,
+        *,
+        began_ms: int,
+        ephemeral_after: int = 0,
+        values: dict[str, Any] | None = None,
     ) -> None:
         self.truth = truth
         self.topics = topics
@@ -72,6 +135,9 @@ class Ledger:
         self.parser = Parser(last_event_id=presented)
         self.position: int | None = None
         self.mode = ""
+        self.told = 0
+        self.values = {} if values is None else values
+        self.changes = 0
         self.received: list[int] = []
         self.gaps: list[int | None] = []
         self.bye: str | None = None
@@ -93,13 +159,16 @@ class Ledger:
             offset = presented.position.offset
             if self.position is None:
                 self._connected(message, offset)
+            elif message.change is not None:
+                self._change(message, offset, presented.told, now_ms)
             elif message.type == "gap":
                 self._gap(message, offset, now_ms)
             elif message.type == "heartbeat":
                 self._reached(offset, now_ms, message)
             else:
                 self._event(message, offset, now_ms)
-            self.position = offset
+            self.position, self.told = offset, presented.told
+            self._check_values()
 
     def missing(self, through: int, now_ms: int) -> list[Entry]:
         """What must have come by now, and did not."""
@@ -111,12 +180,19 @@ class Ledger:
         said = json.decode(message.data)
         self.mode = said["mode"]
         if self.mode == "resumed":
-            assert message.last_event_id == self.presented
+            asked, there = parse(self.presented), parse(message.last_event_id)
+            assert asked is not None
+            assert there is not None
+            assert there.position == asked.position
+            assert there.told in (asked.told, asked.position.offset, 0)  # nothing was changed since; or all is told anew
         elif not self.presented:
             assert self.mode == "live"
             newest = parse(said["to"])
             assert newest is not None
             self.lenient_until = newest.position.offset
+        assert said["values"] in ("all", "changed")
+        if said["values"] == "all":
+            self.values.clear()
         assert offset <= self.truth.newest
 
     def _gap(self, message: Message, offset: int, now_ms: int) -> None:
@@ -147,13 +223,37 @@ class Ledger:
         entry = self.truth.entries[offset - 1]
         assert entry.offset == offset
         assert self.topics.matches(entry.topic), f"{message} is for somebody else"
-        assert Parser().feed(entry.frame) == [message], f"{message} is not what was published"
+        (published,) = Parser().feed(entry.frame)
+        assert replace(message, last_event_id=published.last_event_id) == published, f"{message} is not what was published"
         if entry.ephemeral:
             assert offset > self.ephemeral_after, f"{message} was before this reader came"
         if entry.expires_ms is not None and offset <= self.ephemeral_after:
             assert entry.expires_ms > self.began_ms, f"{message} was over before this reader came"
         self._reached(offset - 1, now_ms, message)
         self.received.append(offset)
+
+    def _change(self, message: Message, offset: int, told: int, now_ms: int) -> None:
+        """A value is told: then it is what it really was, as far as the frame's id says values were told."""
+        assert self.position is not None
+        assert message.topic is not None
+        assert (offset, told) > (self.position, self.told), f"{message} again: {self.position}~{self.told} is had"
+        self._reached(offset, now_ms, message)
+        value = changed(self.values.get(message.topic, MISSING), message)
+        _, real = self.truth.values_at(told, self.topics)[message.topic]
+        assert value == real and (value is MISSING) == (real is MISSING), f"{message} makes {value!r} of {real!r}"
+        if value is MISSING:
+            self.values.pop(message.topic, None)
+        else:
+            self.values[message.topic] = value
+        self.changes += 1
+
+    def _check_values(self) -> None:
+        """What an id promises: the newest of each value whose last change is at `told` or before."""
+        assert self.position is not None
+        for subject, (last, real) in self.truth.values_at(self.position, self.topics).items():
+            if last <= self.told:
+                value = self.values.get(subject, MISSING)
+                assert value == real and (value is MISSING) == (real is MISSING), f"{subject}: {value!r}, not {real!r}"
 
     def _reached(self, offset: int, now_ms: int, message: Message) -> None:
         assert self.position is not None

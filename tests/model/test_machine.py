@@ -7,6 +7,7 @@ number of reconnects with the id that it has really read.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import settings
@@ -15,12 +16,28 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from clarion.log import Log
 from clarion.retention import LIVE, Since
 from clarion.subscription import DONE, DRAIN
+from clarion.values import Change
 from tests.model.world import Person, World
 
-NAMES = ("one", "twin", "some", "user", "everything", "two")
+NAMES = ("one", "twin", "some", "user", "everything", "two", "paced", "paced too")
 TOPICS = st.sampled_from(("a/1", "a/2", "b", "@all", "@user/x", "@user/y"))
 SINCE = st.sampled_from((LIVE, LIVE, Since(earliest=True), Since(last=2), Since(after_ms=0)))
 STRANGE_IDS = ("", "aaaa-3", "nonsense", "\x00", "aaaa-99999999999999999999", "0")
+CHANGES = st.sampled_from(
+    (
+        (Change.SET, "text "),
+        (Change.SET, {"n": 1, "deep": {"t": "x", "n": 2}}),
+        (Change.SET, 7),
+        (Change.APPEND, "more "),
+        (Change.APPEND, "more and more and " * 20),
+        (Change.APPEND, {"deep": {"t": "y"}}),
+        (Change.MERGE, {"n": 2}),
+        (Change.MERGE, {"deep": None}),
+        (Change.MERGE, {"deep": {"m": {"k": 1}}}),
+        (Change.MERGE, {"deep": {"m": 5}}),
+        (Change.DELETE, None),
+    )
+)
 names = st.sampled_from(NAMES)
 
 
@@ -31,16 +48,22 @@ class Readers(RuleBasedStateMachine):
         window=st.sampled_from((1, 3, 8, 1000)),
         window_bytes=st.sampled_from((400, 1 << 20)),
         skeleton=st.sampled_from((2, 10_000)),
+        values_bytes=st.sampled_from((1, 1 << 20)),
+        deferred=st.sampled_from((0, 3, 2_048)),
     )
-    def begin(self, window: int, window_bytes: int, skeleton: int) -> None:
+    def begin(self, window: int, window_bytes: int, skeleton: int, values_bytes: int, deferred: int) -> None:
         log = Log(max_entries=window, max_bytes=window_bytes)
         self.world = World(log=log, skeleton=skeleton, heartbeat_ms=1_000)
+        self.world.journal.values_bytes = values_bytes
+        self.world.patch.setattr("clarion.fanout.MOST_DEFERRED_ENTRIES", deferred)
         self.world.person("one", "a/1")
         self.world.person("twin", "a/1")
         self.world.person("some", "a/*")
         self.world.person("user", "b", user="x")
         self.world.person("everything", "**", user="x")
         self.world.person("two", "a/1", "b", user="y")
+        self.world.person("paced", "a/*", user="x", interval_ms=500)
+        self.world.person("paced too", "a/*", interval_ms=500)
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -62,6 +85,11 @@ class Readers(RuleBasedStateMachine):
     )
     def publish(self, topics: list[str], size: int, ttl_ms: int | None, ephemeral: bool) -> None:
         self.world.publish(*topics, size=size, ttl_ms=ttl_ms, ephemeral=ephemeral)
+
+    @rule(topic=TOPICS, change=CHANGES)
+    def change(self, topic: str, change: tuple[Change, Any]) -> None:
+        # A user's own value has a name of its own: two values under one name cannot be told apart.
+        self.world.change(topic, *change, subject="own" if topic.startswith("@user/") else None)
 
     @rule(name=names)
     def publish_to_a_client(self, name: str) -> None:
@@ -156,6 +184,7 @@ class Readers(RuleBasedStateMachine):
         person = self.someone(name)
         if not person.is_here and person.last_event_id.startswith(self.world.journal.epoch):
             person.last_event_id = f"{self.world.journal.epoch}-0"
+            person.values.clear()  # that is from before any of them
 
     @rule(lane=st.sampled_from(("socket", "asgi", "moved")), capacity=st.sampled_from((60, 5_000)))
     def come_back_together(self, lane: str, capacity: int) -> None:
@@ -163,6 +192,7 @@ class Readers(RuleBasedStateMachine):
         for person in self.world.people.values():
             if not person.is_here:
                 person.last_event_id = f"{self.world.journal.epoch}-0"
+                person.values.clear()
                 self.world.connect(person, lane=lane, capacity=capacity)
 
     @rule()

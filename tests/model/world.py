@@ -16,15 +16,17 @@ import pytest
 
 from clarion import delivery, engine
 from clarion.engine import Engine, Settings
-from clarion.errors import JournalUnavailable
+from clarion.changes import change_draft
+from clarion.errors import JournalUnavailable, NoValue, ValueMismatch
 from clarion.event import Draft, Entry, draft
 from clarion.follower import prime
-from clarion.journals.base import Page
+from clarion.journals.base import Page, Values
 from clarion.journals.memory import MemoryJournal
 from clarion.journals.skeleton import Skeleton
 from clarion.limits import Limits
 from clarion.log import Log
 from clarion.observer import Observer
+from clarion.orders import Orders
 from clarion.presence import Callbacks
 from clarion.retention import LIVE, Retention, RetentionRules, Since
 from clarion.sinks import asgi
@@ -34,6 +36,7 @@ from clarion.sinks.chunks import chunk
 from clarion.sinks.socket import SocketLane, SocketReader, SocketSink
 from clarion.subscription import DISCONNECTED, STALLED, State, Subscription
 from clarion.topics import ALL, TopicSet
+from clarion.values import MISSING, Change
 from tests.model.ledger import ChunkDecoder, Ledger, Truth, offsets
 
 START_MS = 1_790_000_000_000
@@ -88,11 +91,12 @@ class WatchedJournal(MemoryJournal):
         self.truth = truth
         self.fresh: list[Entry] = []  # what the follower has not been given yet
         self.gated = False
+        self.values_bytes = 1 << 20  # of one snapshot
         self.failing = 0
         self._waiting: list[asyncio.Future[None]] = []
 
     def _keep(self, entry: Entry) -> None:
-        self.truth.entries.append(entry)
+        self.truth.add(entry)
         self.fresh.append(entry)
         super()._keep(entry)
 
@@ -102,6 +106,14 @@ class WatchedJournal(MemoryJournal):
         super()._take_away(kept, now_ms)
 
     async def read(self, after: int, topics: TopicSet | None, **bounds: Any) -> Page:
+        await self._gate()
+        return await super().read(after, topics, **bounds)
+
+    async def values(self, topics: TopicSet | None, *, max_bytes: int, **bounds: Any) -> Values:
+        await self._gate()
+        return await super().values(topics, max_bytes=min(max_bytes, self.values_bytes), **bounds)
+
+    async def _gate(self) -> None:
         if self.gated:
             gate = asyncio.get_running_loop().create_future()
             self._waiting.append(gate)
@@ -109,7 +121,6 @@ class WatchedJournal(MemoryJournal):
         if self.failing:
             self.failing -= 1
             raise JournalUnavailable("on purpose")
-        return await super().read(after, topics, **bounds)
 
     def let_through(self, count: int) -> None:
         for gate in self._waiting[:count]:
@@ -198,6 +209,8 @@ class Person:
     topics: TopicSet
     user: str | None
     last_event_id: str = ""
+    interval_ms: int = 0
+    values: dict[str, Any] = field(default_factory=dict)  # what their page shows, over all its connections
     client: Client | None = None
     opening: asyncio.Task[None] | None = None
     history: list[Ledger] = field(default_factory=list)
@@ -242,7 +255,7 @@ class World:
         self.patch.setattr("clarion.plan.STEP_AUDIENCES", 1)
         self.patch.setattr("clarion.plan.SHARE_READERS", 1)
         self.patch.setattr(socket_sink, "os", self.wires)
-        self.patch.setattr(delivery, "PAGE_RETRY_SECONDS", 0)
+        self.patch.setattr("clarion.paging.PAGE_RETRY_SECONDS", 0)
         self.patch.setattr(engine, "follow", _no_follower)
         self.patch.setattr(SocketSink, "make", lambda pump: None)
 
@@ -251,7 +264,7 @@ class World:
         if self._skeleton is not None:
             self.journal._skeleton = Skeleton(self._skeleton)
         settings = Settings(Limits(max_readers=1_000_000), 0.0, self.clock, Observer())
-        self.engine = Engine(self.journal, settings, Callbacks())
+        self.engine = Engine(self.journal, settings, Callbacks(), Orders())
         self.engine.log = log
         await self.engine.start()
         self.sockets = HandSockets(self.engine.delivery, self.wires)
@@ -325,6 +338,14 @@ class World:
             )
         self.run(self.journal.append(drafts))
 
+    def change(self, topic: str, change: Change, data: Any, subject: str | None = None) -> None:
+        """Change a value; what does not fit it is refused, and nothing."""
+        one = change_draft(topic, change, data, created_ms=self.clock.wall_ms(), subject=subject)
+        try:
+            self.run(self.journal.append([one]))
+        except (ValueMismatch, NoValue):
+            pass
+
     def follow(self, count: int = 1_000_000) -> None:
         """Give the log so many of the entries that the journal has for it."""
         batch, self.journal.fresh = self.journal.fresh[:count], self.journal.fresh[count:]
@@ -346,8 +367,8 @@ class World:
 
     # Readers.
 
-    def person(self, name: str, *topics: str, user: str | None = None) -> Person:
-        self.people[name] = Person(name, TopicSet(topics), user)
+    def person(self, name: str, *topics: str, user: str | None = None, interval_ms: int = 0) -> Person:
+        self.people[name] = Person(name, TopicSet(topics), user, interval_ms=interval_ms)
         return self.people[name]
 
     def connect(self, person: Person, *, lane: str = "socket", capacity: int = 1 << 20, since: Since = LIVE) -> None:
@@ -358,17 +379,17 @@ class World:
         core = self.engine
         kind, own_lane = (AsgiReader, core.asgi) if lane == "asgi" else (SocketReader, self.sockets.lane)
         began_ms = self.clock.wall_ms()
-        reader = kind(core.client_id(), person.user, core.audiences.of(person.topics, own_lane), 0, 0)
+        reader = kind(core.client_id(), person.user, core.audiences.of(person.topics, own_lane, person.interval_ms), 0, 0)
         reader.heartbeat_ms = self.heartbeat_ms
         start = await core.starts.find(reader, person.last_event_id or None, since)
         core.begin(reader, start)
         topics = person.topics.union(ALL, *reader.personal_topics)
-        ledger = Ledger(self.truth, topics, person.last_event_id, began_ms=began_ms, ephemeral_after=core.log.head)
+        ledger = Ledger(self.truth, topics, person.last_event_id, began_ms=began_ms, ephemeral_after=core.log.head, values=person.values)
         client = Client(ledger, capacity, lane == "socket")
         hello = core.hello(reader, start, person.last_event_id or None)
         client.buffer += chunk(hello) if lane == "socket" else hello
         if lane == "moved":
-            other = AsgiReader(reader.id, person.user, core.audiences.of(person.topics, core.asgi), 0, 0)
+            other = AsgiReader(reader.id, person.user, core.audiences.of(person.topics, core.asgi, person.interval_ms), 0, 0)
             other.heartbeat_ms = reader.heartbeat_ms
             await asyncio.sleep(0)
             core.move(reader, other)
@@ -432,6 +453,8 @@ class World:
         self.journal.let_through(1_000_000)
         self.slice_step = 0.0
         self.follow()
+        self.idle()
+        self.clock.advance(600)  # values that are held back
         while True:
             self.idle()
             unread = [person for person in self.people.values() if person.client and person.client.buffer]
@@ -450,6 +473,12 @@ class World:
             assert client.reader.state is State.LIVE, f"{person.name} is {client.reader.state} at rest"
             lost = client.ledger.missing(self.truth.newest, self.clock.wall_ms())
             assert not lost, f"{person.name} has {client.ledger.position}, and never got {offsets(lost)}"
+            real = {
+                subject: value
+                for subject, (_, value) in self.truth.values_at(self.truth.newest, client.ledger.topics).items()
+                if value is not MISSING
+            }
+            assert person.values == real, f"{person.name} shows {person.values}, not {real}"
 
 
 async def _no_follower(journal: object, delivery: object) -> None:

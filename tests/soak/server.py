@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+import clarion.blocks
 import clarion.engine
 import clarion.fanout
 import clarion.journals.memory
@@ -34,7 +35,7 @@ HEARTBEAT_SECONDS = 1.0
 def make_app(journal: str) -> Starlette:
     clarion.engine.Log = lambda: Log(max_entries=3_000, max_bytes=1 << 20)  # type: ignore[misc, assignment]
     clarion.journals.memory.Skeleton = lambda: Skeleton(3_000)  # type: ignore[misc, assignment]
-    clarion.pager.CACHE_BYTES = clarion.fanout.BLOCK_CACHE_BYTES = 1 << 20  # type: ignore[misc]
+    clarion.pager.CACHE_BYTES = clarion.blocks.BLOCK_CACHE_BYTES = 1 << 20  # type: ignore[misc]
     hub = Hub(journal, retention=Retention(max_count=KEPT_ENTRIES), heartbeat_seconds=HEARTBEAT_SECONDS)
 
     async def events(request: Request) -> Response:

@@ -10,7 +10,7 @@ from clarion.event import Entry
 from clarion.fanout import Fanout, Wait
 from clarion.log import Log
 from clarion.plan import Plan
-from clarion.sinks.base import Block
+from clarion.sinks.base import Block, Telling
 from clarion.sinks.chunks import plain_block
 from clarion.subscription import Subscription
 from clarion.topics import TopicSet
@@ -25,8 +25,10 @@ class PlainLane:
         self.streams = streams
         self.made: list[Block] = []
 
-    def block(self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"") -> Block:
-        block = plain_block(entries, after, through, prefix)
+    def block(
+        self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"", telling: Telling = None
+    ) -> Block:
+        block = plain_block(entries, after, through, prefix, telling)
         self.made.append(block)
         return block
 

@@ -32,7 +32,7 @@ def test_plain_is_the_frames_one_after_the_other(sizes: list[int], prefix: bytes
     entries = entries_of(sizes)
     block = plain_block(entries, 1, 100, prefix)
     assert block.data == prefix + b"".join(one.frame for one in entries)
-    assert [offset for _, offset in block.marks] == [one.offset for one in entries]
+    assert [offset for _, offset, _ in block.marks] == [one.offset for one in entries]
     _marks_are_right(block, entries, prefix, lambda data: data)
 
 
@@ -42,7 +42,7 @@ def test_chunked_says_the_same_in_chunks(sizes: list[int], prefix: bytes) -> Non
     block = chunked_block(entries, 1, 100, prefix)
     assert decoded(block.data) == prefix + b"".join(one.frame for one in entries)
     _marks_are_right(block, entries, prefix, decoded)
-    ends = [0, *(end for end, _ in block.marks)]
+    ends = [0, *(end for end, _, _ in block.marks)]
     largest = max([len(one.frame) for one in entries], default=0)
     for begin, end in itertools.pairwise(ends):
         assert end - begin < CHUNK_BYTES + largest + len(prefix) + 10, "one chunk is what a frozen reader costs"
@@ -50,17 +50,19 @@ def test_chunked_says_the_same_in_chunks(sizes: list[int], prefix: bytes) -> Non
 
 def _marks_are_right(block: Block, entries: list[Entry], prefix: bytes, decode: Callable[[bytes], bytes]) -> None:
     assert (block.after, block.through, block.events) == (1, 100, len(entries))
-    for end, offset in block.marks:
+    assert (block.told_before, block.told) == (1, 100)
+    for end, offset, told in block.marks:
+        assert told == offset
         reached = [one.frame for one in entries if one.offset <= offset]
         assert decode(block.data[:end]) == prefix + b"".join(reached)
-    assert [end for end, _ in block.marks] == sorted({end for end, _ in block.marks})
+    assert [end for end, _, _ in block.marks] == sorted({end for end, _, _ in block.marks})
     if entries:
-        assert block.marks[-1] == (len(block.data), entries[-1].offset)
+        assert block.marks[-1][:2] == (len(block.data), entries[-1].offset)
 
 
 @pytest.mark.parametrize("make", [plain_block, chunked_block])
 def test_nothing_is_no_bytes(make: Callable[..., Block]) -> None:
-    assert make((), 3, 9) == Block(b"", 3, (), 9, 0)
+    assert make((), 3, 9) == Block(b"", 3, 3, (), 9, 9, 0)
 
 
 def test_a_prefix_stands_alone_where_there_are_no_entries() -> None:

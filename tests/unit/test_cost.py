@@ -92,7 +92,7 @@ def test_thousands_who_catch_up_share_blocks() -> None:
     for reader in readers:
         while isinstance(block := hub.fanout.take(reader, NOW_MS), Block):
             seen.add(id(block.data))
-            reader.cursor = block.through
+            reader.reached(block.through, block.told)
     assert all(reader.state is State.LIVE for reader in readers)
     segments = -(-5_000 // 512)
     assert len(seen) == len(hub.lane.made) == segments + 6, "one for each start, then the same for all"
@@ -148,4 +148,4 @@ def test_the_chunk_of_a_batch_is_framed_once() -> None:
     entries = hub.publish(*["news"] * 3)
     block = chunked_block(entries, 0, 3)
     assert block.data == b"9\r\n<1><2><3>\r\n"
-    assert block.marks == ((len(block.data), 3),)
+    assert block.marks == ((len(block.data), 3, 3),)

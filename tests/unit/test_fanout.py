@@ -51,7 +51,7 @@ def test_who_joins_in_the_middle_of_a_pass_reads_up_to_it_and_is_live_exactly_th
     block = hub.fanout.take(joined, NOW_MS)
     assert isinstance(block, Block)
     assert (block.data, block.through) == (b"<1><2>", 2)
-    joined.cursor = block.through
+    joined.reached(block.through, block.told)
     assert hub.fanout.take(joined, NOW_MS) is Wait.LIVE
     assert given_to(hub.plan()) == {"joined": [3]}
 
@@ -104,7 +104,7 @@ def test_who_leaves_while_it_is_ahead_is_not_released() -> None:
 def test_what_is_ephemeral_is_for_those_who_were_there() -> None:
     hub = core()
     before = hub.live("before", "a")
-    hub.fanout.fell_behind(before, 0)
+    hub.fanout.fell_behind(before, 0, 0)
     hub.log.extend([entry(1, "a"), entry(2, "a", ephemeral=True), entry(3, "a")])
     after = hub.reader("after", "a", after=0)
     hub.plan()
@@ -137,7 +137,7 @@ def test_before_the_log_there_is_only_the_journal() -> None:
     reader = hub.reader("r", "a", after=1)
     hub.plan()
     assert hub.fanout.take(reader, NOW_MS) is Wait.PAGE
-    reader.cursor = 2
+    reader.reached(2, 2)
     assert isinstance(hub.fanout.take(reader, NOW_MS), Block)
 
 
@@ -206,16 +206,14 @@ def test_a_shared_block_is_not_given_to_whom_something_personal_stands_in_it() -
 
 
 def test_blocks_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanout_module, "BLOCK_CACHE_BYTES", 5_000)
+    monkeypatch.setattr("clarion.blocks.BLOCK_CACHE_BYTES", 5_000)
     monkeypatch.setattr("clarion.log.SEGMENT_ENTRIES", 1)
     hub = core()
     hub.publish(*["a"] * 50)
     reader = hub.reader("r", "a", after=0)
     hub.plan()
     while isinstance(block := hub.fanout.take(reader, NOW_MS), Block):
-        reader.cursor = block.through
-        assert hub.fanout._blocks_bytes <= 5_000
+        reader.reached(block.through, block.told)
+        assert hub.fanout._blocks.size_bytes <= 5_000
     assert reader.state is State.LIVE
-    kept = hub.fanout._blocks.values()
-    assert hub.fanout._blocks_bytes == sum(len(one.data) + fanout_module.BLOCK_OVERHEAD_BYTES for one in kept)
-    assert 0 < len(kept) < 5
+    assert 0 < len(hub.fanout._blocks) < 5

@@ -63,13 +63,13 @@ async def test_pages_join_without_a_hole_or_a_double(journal: CountedJournal, mo
     topics = ["a", "@user/x", "b", "@user/x", "@user/x", "@user/x", "a", "a", "a", "a", "@client/1", "@all", "a"]
     await journal.say(*topics)
     reader = core().reader("1", "a", user="x")
-    reader.cursor = 0
+    reader.reached(0, 0)
     pager, got = Pager(journal, lambda: NOW_MS), []
     while reader.cursor < len(topics):
         page = await pager.page(reader)
         assert all(reader.cursor < offset <= page.through for offset in offsets(page.entries))
         got += offsets(page.entries)
-        reader.cursor = page.through
+        reader.reached(page.through, page.told)
     assert got == [n for n, topic in enumerate(topics, 1) if topic != "b"]
 
 

@@ -96,7 +96,7 @@ def catch_up(hub: Core, reader: Subscription) -> bytes:
     while (found := hub.fanout.take(reader, NOW_MS)) is not Wait.LIVE:
         assert isinstance(found, Block)
         got += found.data
-        reader.cursor = found.through
+        reader.reached(found.through, found.told)
     return got
 
 
@@ -198,7 +198,7 @@ def test_who_falls_behind_while_a_plan_is_under_way_reads_the_batch_itself(topic
     plan = hub.plan()
     shares = plan.shares()
     next(shares)
-    hub.fanout.fell_behind(slow, plan.after)
+    hub.fanout.fell_behind(slow, plan.after, plan.after)
     assert "slow" not in rest_of(shares)
     assert catch_up(hub, slow) == b"<1><2>"
 

@@ -296,14 +296,15 @@ def test_a_cut_anywhere_loses_and_doubles_nothing(pump: Pump) -> None:
     block = chunked_block([entry(n, "t", size=1_500 * (n % 4)) for n in range(1, 12)], 0, 15, b"<gap>")
     reader, sock = pump.connect("r")
     for sent in range(len(block.data)):
-        reader.rest, reader.rest_cursor = None, -1
-        cursor = _keep_rest(reader, block, sent)
+        reader.rest, reader.rest_reached = None, (-1, -1)
+        cursor, told = _keep_rest(reader, block, sent)
         rest = bytes(reader.rest or b"")
-        reached = reader.rest_cursor if reader.rest is not None else cursor
-        whole = [end for end, offset in block.marks if offset <= reached]
+        reached, _ = reader.rest_reached if reader.rest is not None else (cursor, told)
+        whole = [end for end, offset, _ in block.marks if offset <= reached]
         assert sent + len(rest) == (whole[-1] if whole else 0), "the rest of one chunk, and no more"
         assert block.data[sent : sent + len(rest)] == rest
-        assert cursor == max([0, *(offset for end, offset in block.marks if end <= sent)]), "what it really has"
+        assert cursor == max([0, *(offset for end, offset, _ in block.marks if end <= sent)]), "what it really has"
+        assert told == cursor
         assert cursor <= reached
         assert (reached, cursor) != (0, 0) or sent == 0
     sock.close()
@@ -312,10 +313,10 @@ def test_a_cut_anywhere_loses_and_doubles_nothing(pump: Pump) -> None:
 def test_a_heartbeat_cut_short_is_finished(pump: Pump) -> None:
     reader, sock = pump.connect("r")
     block = pump.sink.lane.block((), 7, 7, b"<heartbeat>")
-    assert _keep_rest(reader, block, 4) == 7
+    assert _keep_rest(reader, block, 4) == (7, 7)
     assert bytes(reader.rest or b"") == block.data[4:]
-    assert reader.rest_cursor == 7
-    assert _keep_rest(reader, Block(b"", 7, (), 9, 0), 0) == 7
+    assert reader.rest_reached == (7, 7)
+    assert _keep_rest(reader, Block(b"", 7, 5, (), 9, 5, 0), 0) == (7, 5)
     sock.close()
 
 

@@ -60,12 +60,12 @@ async def test_without_an_id_it_is_live(place: Place, presented: str | None) -> 
 
 @pytest.mark.parametrize("offset", [0, 3, 7, 8, 10])
 async def test_a_position_is_resumed(place: Place, offset: int) -> None:
-    assert await place.find(str(offset)) == Start(offset, "resumed")
+    assert await place.find(str(offset)) == Start(offset, "resumed", told=offset, exact=True)
 
 
 async def test_what_this_process_has_not_seen_yet_is_resumed(place: Place) -> None:
     await place.journal.append([draft("a", None, created_ms=NOW_MS)])
-    assert await place.find("11") == Start(11, "resumed")
+    assert await place.find("11") == Start(11, "resumed", told=11, exact=True)
 
 
 @pytest.mark.parametrize("presented", ["11", "9999", str(MAX_OFFSET), "nonsense", "\x00", "-", "k3v9-01"])
@@ -78,7 +78,7 @@ async def test_another_numbering_is_told(place: Place) -> None:
 
 
 async def test_an_id_goes_before_a_start_choice(place: Place) -> None:
-    assert await place.find("9", Since(earliest=True)) == Start(9, "resumed")
+    assert await place.find("9", Since(earliest=True)) == Start(9, "resumed", told=9, exact=True)
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,20 @@ async def test_start_choices(place: Place, since: Since, cursor: int) -> None:
 
 async def test_what_retention_took_is_a_gap_only_for_its_topics() -> None:
     place = await Place().open(["b"] * 5 + ["a"] * 5, kept=5)
-    assert await place.find("0") == Start(0, "resumed")
+    assert await place.find("0") == Start(0, "resumed", told=0, exact=True)
     place = await Place().open(["a"] * 5 + ["b"] * 5, kept=5)
-    assert await place.find("0") == Start(0, "gap")
+    assert await place.find("0") == Start(0, "gap", exact=True)
     assert (await place.find("zzzz-0")).cursor == 5
     place = await Place().open(["@user/x"] * 5 + ["b"] * 5, kept=5)
-    assert await place.find("0") == Start(0, "resumed")
-    assert await place.find("0", user="x") == Start(0, "gap")
+    assert await place.find("0") == Start(0, "resumed", told=0, exact=True)
+    assert await place.find("0", user="x") == Start(0, "gap", exact=True)
 
 
 async def test_replay_is_limited_where_the_app_says_so() -> None:
     place = await Place(max_replay_events=2).open(["a", "b"] * 5)
-    assert await place.find("8") == Start(8, "resumed")
-    assert await place.find("6") == Start(6, "resumed")
-    assert await place.find("2") == Start(6, "gap", "limit")
+    assert await place.find("8") == Start(8, "resumed", told=8, exact=True)
+    assert await place.find("6") == Start(6, "resumed", told=6, exact=True)
+    assert await place.find("2") == Start(6, "gap", "limit", told=2, exact=True)
     assert await place.find(None, Since(earliest=True)) == Start(6, "gap", "limit")
     assert await place.find("zzzz-0") == Start(6, "gap", "epoch")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from clarion import wire
+from clarion.changes import NAMES, change_draft
 from clarion.errors import InvalidEvent, InvalidTopic
 from clarion.event import Draft, draft
 from clarion.position import Position
@@ -35,21 +36,31 @@ def _draft(event: dict[str, Any]) -> Draft:
 def _frame(case: dict[str, Any]) -> bytes:
     if (event := case.get("event")) is not None:
         position = _position(event["position"])
+        if "change" in event:
+            change = change_draft(
+                event["topic"],
+                NAMES[event["change"]],
+                event["data"],
+                created_ms=1_790_000_000_000,
+                event=event["type"],
+            )
+            return wire.event_frame(position.epoch, position.offset, change.body)
         return wire.event_frame(position.epoch, position.offset, _draft(event).body)
     if (said := case.get("connected")) is not None:
         return wire.connected(
-            _position(said["from"]),
+            said["from"],
             client_id=said["clientId"],
             mode=said["mode"],
             to=_position(said["to"]),
             heartbeat_ms=said["heartbeat"],
             retry_ms=said["retry"],
+            values=said["values"],
         )
     if (said := case.get("heartbeat")) is not None:
-        return wire.heartbeat(_position(said["position"]), said["timestamp"])
+        return wire.heartbeat(said["position"], said["timestamp"])
     if (said := case.get("gap")) is not None:
         return wire.gap(
-            _position(said["position"]),
+            said["position"],
             reason=said["reason"],
             requested=said["requested"],
             oldest=_position(said["oldest"]),
@@ -75,7 +86,7 @@ def test_vector(case: dict[str, Any]) -> None:
 
 def test_a_long_id_of_a_stranger_is_cut() -> None:
     frame = wire.gap(
-        Position("k3v9", 0), reason="unknown", requested="z" * 5_000, oldest=Position("k3v9", 1), missed=None
+        "k3v9-0", reason="unknown", requested="z" * 5_000, oldest=Position("k3v9", 1), missed=None
     )
     assert b"z" * 100 in frame
     assert b"z" * 101 not in frame

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from clarion.event import Entry
 from clarion.fanout import Fanout, Wait
-from clarion.sinks.base import Block
+from clarion.sinks.base import Block, Telling
 from clarion.sinks.chunks import plain_block
 from clarion.subscription import State, Subscription
 
@@ -32,6 +32,7 @@ class Pump(Protocol):
     def exhausted(self, reader: Subscription, /) -> None: ...
     def caught_up(self, reader: Subscription) -> None: ...
     async def read_page(self, reader: Subscription) -> Block: ...
+    async def read_values(self, reader: Subscription) -> None: ...
 
 
 class AsgiReader(Subscription):
@@ -65,8 +66,10 @@ class AsgiLane:
         self.streams = streams
         self._woken = 0
 
-    def block(self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"") -> Block:
-        return plain_block(entries, after, through, prefix)
+    def block(
+        self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"", telling: Telling = None
+    ) -> Block:
+        return plain_block(entries, after, through, prefix, telling)
 
     def deliver(self, readers: Sequence[Subscription], start: int, block: Block, until: float) -> int:
         fell_behind = self._pump.fanout.fell_behind
@@ -76,7 +79,7 @@ class AsgiLane:
             reader = readers[index]
             if reader.state is State.LIVE:
                 assert isinstance(reader, AsgiReader)
-                fell_behind(reader, block.after)
+                fell_behind(reader, block.after, block.told_before)
                 reader.handed = block
                 reader.wake()
                 if not self._woken:
@@ -114,7 +117,7 @@ class AsgiLane:
                     reader.blocked = False
                 reader.written_ms = self._pump.now_ms()
                 self._pump.delivered(1, block.events, len(block.data))
-            reader.cursor = block.through
+            reader.reached(block.through, block.told)
             if reader.budget_bytes is not None:
                 reader.budget_bytes -= len(block.data)
                 if reader.budget_bytes <= 0:
@@ -136,6 +139,8 @@ class AsgiLane:
             return found
         if found is Wait.PAGE:
             return self._pump.read_page(reader)
+        if found is Wait.VALUES:
+            return self._pump.read_values(reader)
         if found is Wait.TURN:
             return asyncio.sleep(0)
         reader.waiter = asyncio.get_running_loop().create_future()

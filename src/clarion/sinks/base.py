@@ -18,27 +18,29 @@ from clarion.subscription import Subscription
 class Block(NamedTuple):
     """Bytes that are ready to be written, and what they stand for.
 
-    after: the offset that a reader has reached before it.
-    marks: places where a reader may stop, each as (end of the bytes, offset reached with them), rising. After the
-    last one the reader has reached `through`, which may be further: what followed was not for it.
+    after: the offset that a reader has reached before it. told_before: up to where it was told values.
+    marks: places where a reader may stop, each as (end of the bytes, offset reached with them, values told with them),
+    rising. After the last one the reader has reached `through` and `told`, which may be further: what followed was not
+    for it.
     events: how many events are in it.
     """
 
     data: bytes
     after: int
-    marks: tuple[tuple[int, int], ...]
+    told_before: int
+    marks: tuple[tuple[int, int, int], ...]
     through: int
+    told: int
     events: int
 
 
-class Lane(Protocol):
-    """One way of writing. streams: whether its readers are clients, not code inside this process."""
+# How far values are told with a block: None, as far as its entries go; a number, not further than that; or before it
+# and after each of its entries.
+Telling = int | Sequence[int] | None
 
-    streams: bool
 
-    def block(self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"") -> Block:
-        """Make the bytes of `entries`, framed for this lane. `prefix` is a frame that stands before them."""
-        ...
+class Deliverer(Protocol):
+    """What a pass gives its blocks to."""
 
     def deliver(self, readers: Sequence[Subscription], start: int, block: Block, until: float) -> int:
         """Write `block` to live readers, from the one at `start`, until the time (monotonic, seconds) is over.
@@ -46,6 +48,18 @@ class Lane(Protocol):
         Returns where to go on. Readers that are not live any more are passed over. One that cannot take everything
         is made to fall behind, at the mark that it reaches with what it has taken.
         """
+        ...
+
+
+class Lane(Deliverer, Protocol):
+    """One way of writing. streams: whether its readers are clients, not code inside this process."""
+
+    streams: bool
+
+    def block(
+        self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"", telling: Telling = None
+    ) -> Block:
+        """Make the bytes of `entries`, framed for this lane. `prefix` is a frame that stands before them."""
         ...
 
     def feed(self, reader: Subscription) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from clarion.event import Entry
 from clarion.fanout import Fanout, Wait
-from clarion.sinks.base import Block
+from clarion.sinks.base import Block, Telling
 from clarion.sinks.chunks import CHUNK_BYTES, chunk, chunked_block
 from clarion.sinks.poller import GONE, READ, WRITE, EpollPoller, is_available
 from clarion.subscription import DISCONNECTED, State, Subscription
@@ -43,6 +43,7 @@ class Pump(Protocol):
     def wall_ms(self) -> int: ...
     def ready(self, reader: SocketReader) -> None: ...
     def page(self, reader: SocketReader) -> None: ...
+    def values(self, reader: SocketReader) -> None: ...
     def delivered(self, readers: int, events: int, size: int) -> None: ...
     def caught_up(self, reader: Subscription) -> None: ...
     def gone(self, reader: Subscription, reason: str) -> None: ...
@@ -51,17 +52,18 @@ class Pump(Protocol):
 class SocketReader(Subscription):
     """A reader on a socket of its own.
 
-    rest: what of the last chunk the socket has not taken yet; then the reader has reached `rest_cursor`.
+    rest: what of the last chunk the socket has not taken yet; then the reader has reached `rest_reached`, an offset and
+        how far values were told.
     unsaid: its last frame, if it was ended before its socket came.
     """
 
-    __slots__ = ("fd", "queued", "rest", "rest_cursor", "unread_bytes", "unsaid", "waiting")
+    __slots__ = ("fd", "queued", "rest", "rest_reached", "unread_bytes", "unsaid", "waiting")
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.fd = -1
         self.rest: bytes | memoryview | None = None
-        self.rest_cursor = 0
+        self.rest_reached = (0, 0)
         self.unread_bytes = 0
         self.unsaid: bytes | None = None
         self.queued = False  # for a turn
@@ -152,8 +154,10 @@ class SocketLane:
         self._sink = sink
         self._pump = pump
 
-    def block(self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"") -> Block:
-        return chunked_block(entries, after, through, prefix)
+    def block(
+        self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"", telling: Telling = None
+    ) -> Block:
+        return chunked_block(entries, after, through, prefix, telling)
 
     def deliver(self, readers: Sequence[Subscription], start: int, block: Block, until: float) -> int:
         # The hot loop. 1,000 readers, 120-byte events: see docs/benchmarks.md for its ratio to a bare send loop.
@@ -196,6 +200,9 @@ class SocketLane:
             if block is Wait.PAGE:
                 reader.waiting = True
                 self._pump.page(reader)
+            elif block is Wait.VALUES:
+                reader.waiting = True
+                self._pump.values(reader)
             elif block is Wait.TURN:
                 self._pump.ready(reader)
             elif block is Wait.LIVE:
@@ -210,6 +217,12 @@ class SocketLane:
         if reader.state is State.BEHIND and self._write(reader, block):
             self._pump.ready(reader)
 
+    def feed_values(self, reader: SocketReader) -> None:
+        """The values that a reader waited for are here, as its snapshot."""
+        reader.waiting = False
+        if reader.state is State.BEHIND:
+            self._pump.ready(reader)
+
     def end(self, reader: Subscription, bye: bytes | None) -> None:
         assert isinstance(reader, SocketReader)
         if reader.fd < 0:
@@ -221,7 +234,7 @@ class SocketLane:
     def _write(self, reader: SocketReader, block: Block) -> bool:
         """Write a block to a reader that is behind. Whether the socket took all of it."""
         if not block.data:
-            reader.cursor = block.through
+            reader.reached(block.through, block.told)
             return True
         try:
             sent = os.write(reader.fd, block.data)
@@ -234,7 +247,10 @@ class SocketLane:
             reader.written_ms = self._pump.now_ms()
             self._pump.delivered(1, block.events, sent)
         reader.blocked = sent < len(block.data)
-        reader.cursor = _keep_rest(reader, block, sent) if reader.blocked else block.through
+        if reader.blocked:
+            reader.reached(*_keep_rest(reader, block, sent))
+        else:
+            reader.reached(block.through, block.told)
         return not reader.blocked
 
     def _write_rest(self, reader: SocketReader) -> bool:
@@ -253,7 +269,7 @@ class SocketLane:
             return False
         reader.rest = None
         reader.blocked = False
-        reader.cursor = reader.rest_cursor
+        reader.reached(*reader.rest_reached)
         return True
 
     def _fell_short(self, reader: Subscription, block: Block, sent: int) -> None:
@@ -261,7 +277,7 @@ class SocketLane:
         assert isinstance(reader, SocketReader)
         if reader.state is State.LIVE:
             reader.blocked = True
-            self._pump.fanout.fell_behind(reader, _keep_rest(reader, block, sent))
+            self._pump.fanout.fell_behind(reader, *_keep_rest(reader, block, sent))
 
     def _lost(self, reader: Subscription) -> None:
         if reader.state is not State.CLOSED:
@@ -275,22 +291,22 @@ def _say_last(fd: int, reader: SocketReader, bye: bytes) -> None:
         logger.debug("client %s did not take its last frame", reader.id)
 
 
-def _keep_rest(reader: SocketReader, block: Block, sent: int) -> int:
-    """Keep what is left of the chunk that was cut, and nothing more. Returns the cursor without that chunk."""
+def _keep_rest(reader: SocketReader, block: Block, sent: int) -> tuple[int, int]:
+    """Keep what is left of the chunk that was cut, and nothing more. Returns what is reached without that chunk."""
+    reached = (block.after, block.told_before)
     if sent == 0:
-        return block.after
-    reached = block.after
-    for end, offset in block.marks:
+        return reached
+    for end, offset, told in block.marks:
         if end == sent:
-            return offset
+            return offset, told
         if end > sent:
             break
-        reached = offset
+        reached = (offset, told)
     else:
-        end, offset = len(block.data), block.through
+        end, offset, told = len(block.data), block.through, block.told
     rest = memoryview(block.data)[sent:end]
     reader.rest = bytes(rest) if len(rest) <= CHUNK_BYTES else rest
-    reader.rest_cursor = offset
+    reader.rest_reached = (offset, told)
     return reached
 
 

@@ -209,7 +209,7 @@ class Events:
             self.body += data
             return
         for message in self._parser.feed(data):
-            received = Received(message.last_event_id, message.type, message.topic, message.data)
+            received = Received(message.last_event_id, message.type, message.topic, message.data, message.change)
             self._count += 1
             self._told.append(_shown(received))
             self._unread.append(received)

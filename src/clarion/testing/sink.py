@@ -10,7 +10,7 @@ from clarion.fanout import Fanout, Wait
 from clarion.hub import Hub
 from clarion.local import Received
 from clarion.parser import Parser
-from clarion.sinks.base import Block
+from clarion.sinks.base import Block, Telling
 from clarion.sinks.chunks import plain_block
 from clarion.subscription import State, Subscription
 from clarion.topics import TopicSet
@@ -24,6 +24,7 @@ class Pump(Protocol):
     def now_ms(self) -> int: ...
     def wall_ms(self) -> int: ...
     def ready(self, reader: Any) -> None: ...
+    def values(self, reader: Any) -> None: ...
     def page(self, reader: Any) -> None: ...
     def delivered(self, readers: int, events: int, size: int) -> None: ...
     def caught_up(self, reader: Subscription) -> None: ...
@@ -49,7 +50,7 @@ class RecordingReader(Subscription):
     def received(self) -> list[Received]:
         """What it has got so far, its last frame included, as a client reads it."""
         messages = Parser().feed(b"".join(self.written) + (self.bye or b""))
-        return [Received(one.last_event_id, one.type, one.topic, one.data) for one in messages]
+        return [Received(one.last_event_id, one.type, one.topic, one.data, one.change) for one in messages]
 
 
 class RecordingSink:
@@ -101,15 +102,17 @@ class RecordingSink:
 
     # The lane.
 
-    def block(self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"") -> Block:
-        return plain_block(entries, after, through, prefix)
+    def block(
+        self, entries: Sequence[Entry], after: int, through: int, prefix: bytes = b"", telling: Telling = None
+    ) -> Block:
+        return plain_block(entries, after, through, prefix, telling)
 
     def deliver(self, readers: Sequence[Subscription], start: int, block: Block, until: float) -> int:
         """See `clarion.sinks.base.Lane`. Takes no time, so it always comes to the end of the readers."""
         for reader in readers[start:]:
             assert isinstance(reader, RecordingReader)
             if reader.state is State.LIVE and (reached := self._write(reader, block)) is not None:
-                self._pump.fanout.fell_behind(reader, reached)
+                self._pump.fanout.fell_behind(reader, *reached)
         return len(readers)
 
     def feed(self, reader: Subscription) -> None:
@@ -122,6 +125,9 @@ class RecordingSink:
         elif found is Wait.PAGE:
             reader.waiting = True
             self._pump.page(reader)
+        elif found is Wait.VALUES:
+            reader.waiting = True
+            self._pump.values(reader)
         elif found is Wait.TURN:
             self._pump.ready(reader)
         elif found is Wait.LIVE:
@@ -133,6 +139,12 @@ class RecordingSink:
         if reader.state is State.BEHIND:
             self._catch_up(reader, block)
 
+    def feed_values(self, reader: RecordingReader) -> None:
+        """The values that a reader waited for are here."""
+        reader.waiting = False
+        if reader.state is State.BEHIND:
+            self._pump.ready(reader)
+
     def end(self, reader: Subscription, bye: bytes | None) -> None:
         assert isinstance(reader, RecordingReader)
         reader.bye = bye
@@ -140,17 +152,18 @@ class RecordingSink:
     def _catch_up(self, reader: RecordingReader, block: Block) -> None:
         reached = self._write(reader, block)
         if reached is None:
-            reader.cursor = block.through
+            reader.reached(block.through, block.told)
             self._pump.ready(reader)
         else:
-            reader.cursor = reached
+            reader.reached(*reached)
 
-    def _write(self, reader: RecordingReader, block: Block) -> int | None:
-        """Take as much of a block as there is room for. None for all of it, else the offset that is reached."""
+    def _write(self, reader: RecordingReader, block: Block) -> tuple[int, int] | None:
+        """Take as much of a block as there is room for. None for all of it, else what is reached."""
         taken, reached, events = block.data, None, block.events
         if reader.room is not None and reader.room < block.events:
             events = reader.room
-            end, reached = block.marks[events - 1] if events else (0, block.after)
+            end, *reached_there = block.marks[events - 1] if events else (0, block.after, block.told_before)
+            reached = (reached_there[0], reached_there[1])
             taken = block.data[:end]
         if reader.room is not None:
             reader.room -= events

@@ -1,0 +1,86 @@
+"""Folding: several changes of a value told as one, and the values that a reader is told, as frames. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from clarion import json
+from clarion.changes import Said, change_body, said
+from clarion.event import Entry
+from clarion.journals.base import Changed, Values
+from clarion.position import text_of
+from clarion.values import Change, Folding
+
+
+class Changes(NamedTuple):
+    """The changes of one value, in order."""
+
+    entries: list[Entry]
+    said: list[Said]
+
+
+def by_value(entries: Iterable[Entry]) -> dict[tuple[str, str], Changes]:
+    """Changes by the value that they are of: its topic, and the subject that it is told under."""
+    found: dict[tuple[str, str], Changes] = {}
+    for entry in entries:
+        told = said(entry.frame)
+        changes = found.setdefault((entry.topic, told.subject), Changes([], []))
+        changes.entries.append(entry)
+        changes.said.append(told)
+    return found
+
+
+def fold(entries: Sequence[Entry], through: int) -> Values | None:
+    """What became of values by these changes, each told once. through: the offset up to which these are all.
+
+    None if one of them can only be told by the value itself: changes that are not one, or that are larger than it.
+    """
+    changed: list[Changed] = []
+    for (topic, subject), changes in by_value(entries).items():
+        last = changes.entries[-1]
+        one = _folded(changes, last.value_bytes)
+        if one is None:
+            return None
+        changed.append(Changed(topic, subject, changes.said[-1].name, last.offset, *one))
+    changed.sort(key=lambda one: one.offset)
+    return Values(changed, through, True, 0)
+
+
+def _folded(changes: Changes, value_bytes: int) -> tuple[Change, bytes] | None:
+    first = max(
+        index for index, one in enumerate(changes.said) if not index or one.change in (Change.SET, Change.DELETE)
+    )
+    left = changes.said[first:]  # what a set or a delete replaces need not be looked at
+    if len(left) == 1:
+        return left[0].change, left[0].data
+    folding = Folding()
+    for one in left:
+        if not folding.add(one.change, json.decode(one.data)):
+            return None
+    assert folding.folded is not None
+    change, delta = folding.folded
+    data = json.encode(delta)
+    return (change, data) if change is Change.SET or len(data) <= value_bytes else None
+
+
+def frames(epoch: str, cursor: int, told: int, values: Values, max_bytes: int) -> tuple[list[Entry], list[int]]:
+    """The next frames of values, as entries at a reader's cursor, and how far it was told before and after each and all.
+
+    told: how far it was told before. Stops once `max_bytes` are reached, and gives at least one if there is one.
+    """
+    entries: list[Entry] = []
+    telling = [told]
+    size = 0
+    left = [one for one in values.changed if one.offset > told]
+    for index, one in enumerate(left, 1):
+        is_last = index == len(left) and values.complete
+        told = values.through if is_last else one.offset
+        head = f"id: {text_of(epoch, cursor, told)}\n".encode()
+        frame = head + change_body(one.change, one.name, one.subject, one.data)
+        entries.append(Entry(cursor, one.topic, frame, 0, change=one.change))
+        telling.append(told)
+        size += len(frame)
+        if size >= max_bytes:
+            break
+    return entries, [*telling, told]
