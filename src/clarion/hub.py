@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 from clarion.clock import Clock, SystemClock
 from clarion.engine import KICK, Engine, Settings
 from clarion.errors import HubClosed, InvalidTopic
+from clarion.generation.calls import GenerationCalls
+from clarion.generation.feed import Feeds
+from clarion.generation.running import Generations
 from clarion.hub_calls import HubCalls
 from clarion.journals import open_journal
 from clarion.journals.base import Journal
@@ -22,11 +25,13 @@ from clarion.local import LocalStream
 from clarion.observer import Observer, guarded
 from clarion.orders import Orders
 from clarion.presence import Callbacks, Client
+from clarion.progress import Progress, TaskOptions, Tasks
 from clarion.publishing import Drafts
-from clarion.retention import DURABLE_RETENTION, MEMORY_RETENTION, Retention, RetentionRules, parse_since
+from clarion.retention import DURABLE_RETENTION, LIVE, MEMORY_RETENTION, Retention, RetentionRules, parse_since
 from clarion.stream import Request, StreamResponse, refuse
 from clarion.sync import SyncHub
 from clarion.topics import TopicSet, check_id, check_pattern
+from clarion.work.supervisor import Supervisor
 from clarion.workers import check_workers
 
 if TYPE_CHECKING:
@@ -46,7 +51,7 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 logger = logging.getLogger("clarion.hub")
 
 
-class Hub(HubCalls):
+class Hub(HubCalls, GenerationCalls):
     """Push for one app.
 
     journal: "memory://", "sqlite:///events.db", or a `clarion.journals.base.Journal`.
@@ -88,6 +93,11 @@ class Hub(HubCalls):
         self._signals: ShutdownSignals | None = None
         self._closing = False
         self.sync = SyncHub(self)
+        self.supervisor = Supervisor(self, self._clock)
+        url = journal if isinstance(journal, str) and self.journal.shared else None
+        self._tasks = Tasks(self, self._clock, url)
+        self._generations = Generations(self, self._clock, limits.max_event_bytes)
+        self._feeds = Feeds(self._follow_value, lambda topic, user: self.get(topic, user=user), self._clock)
 
     # Opening and closing.
 
@@ -120,6 +130,11 @@ class Hub(HubCalls):
             await self.journal.close()
             raise
         self._engine = engine
+        try:
+            await self.supervisor.start()
+        except BaseException:
+            await self.close()
+            raise
         self._signals = ShutdownSignals(engine.begin_drain)
         self._signals.install()
 
@@ -135,6 +150,9 @@ class Hub(HubCalls):
         if self._signals is not None:
             self._signals.uninstall()
         try:
+            await self.supervisor.close()  # first: what is under way tells its end
+            await self._tasks.close()
+            await self._generations.close(self._feeds)
             await engine.close()
         finally:
             self._engine = None
@@ -155,6 +173,27 @@ class Hub(HubCalls):
         engine = self._open_engine()
         newest = (await self.journal.bounds()).newest
         await engine.delivery.settle(newest)
+
+    # Work that tells how far it is (`clarion.progress`), and text that is generated (`clarion.generation`).
+
+    def progress(self, task_id: str | None = None, **options: Unpack[TaskOptions]) -> Progress:
+        """A task that tells its progress: `async with hub.progress("import:42") as p:`, or `with` in a thread.
+
+        task_id: its topic; made up if None. options: `clarion.progress.TaskOptions`. Raises what `Progress` raises.
+        """
+        return self._tasks.progress(task_id, **options)
+
+    @property
+    def task(self) -> Callable[..., Any]:
+        """Make a task of a function: `@hub.task(title="Report")`. See `clarion.progress.Tasks.task`."""
+        return self._tasks.task
+
+    async def cancel(self, task_id: str, *, user: str | None = None) -> None:
+        """Ask a task or a generation to stop, in whatever process it runs; its value says that it did.
+
+        user: only if it was begun for this user. Raises `UnknownWork` (404), `NotCancellable` (409), `JournalError`.
+        """
+        await self.supervisor.cancel(task_id, user=user)
 
     # Streams and subscriptions.
 
@@ -232,6 +271,10 @@ class Hub(HubCalls):
         """
         engine = self._open_engine()
         return LocalStream(engine, self._topic_set(topics), parse_since(since, self._clock.wall_ms()))
+
+    def _follow_value(self, topic: str, user: str | None) -> LocalStream:
+        topics = TopicSet((topic,) if user is None else ())
+        return LocalStream(self._open_engine(), topics, LIVE, user)
 
     def _topic_set(self, topics: Topics) -> TopicSet:
         names = [topics] if isinstance(topics, str) else list(topics)

@@ -46,13 +46,13 @@ class LocalStream:
     hub closes. Close it (`aclose`, or `async with`) when it is not read to its end.
     """
 
-    def __init__(self, engine: Engine, topics: TopicSet, since: Since) -> None:
+    def __init__(self, engine: Engine, topics: TopicSet, since: Since, user: str | None = None) -> None:
         self._engine = engine
         self._since = since
         self._parser = Parser(max_event_bytes=engine.limits.max_event_bytes)
         self._received: deque[Message] = deque()
         audience = engine.audiences.of(topics, engine.local)
-        self._reader = AsgiReader(engine.client_id(), None, audience, engine.log.head, 0)
+        self._reader = AsgiReader(engine.client_id(), user, audience, engine.log.head, 0)
         self._joined = False
 
     def __aiter__(self) -> Self:

@@ -17,7 +17,7 @@ from clarion.journals import sqlite_path
 from clarion.position import Position
 from clarion.publishing import ChangeOptions, Drafts, Options, value_topic
 from clarion.receipt import Receipt
-from clarion.topics import check_topic
+from clarion.topics import CONTROL_PREFIX, check_topic
 from clarion.values import Change
 
 if TYPE_CHECKING:
@@ -116,6 +116,12 @@ class Publisher:
     def control_delete(self, name: str, subject: str) -> None:
         """Take such a value away. See `Hub.control_delete`."""
         self._publish(self._drafts.to_control(name, subject, Change.DELETE, None, _wall_ms()))
+
+    def control_get(self, name: str, subject: str) -> Any:
+        """Such a value as of now; None where there is none."""
+        with self._lock:
+            store, _ = self._opened()
+            return store.value(CONTROL_PREFIX + name, subject, _wall_ms())
 
     def close(self) -> None:
         """Let go of the file."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from clarion.sinks.socket import set_peer_timeouts
+from clarion.sinks.bounds import set_peer_timeouts
 from clarion.takeover import EXTENSION
 
 WRITTEN_SECONDS: Final = 2.0  # how long a stream waits for middleware to let its first bytes through

@@ -17,18 +17,22 @@ PACKAGE = "clarion"
 # From the bottom up. A module imports from its own row and the rows above it in this table, never from below.
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "vocabulary": (
-        "errors", "event", "foreign", "json", "limits", "parser", "position", "receipt", "retention",
-        "topics", "wire",
+        "changes", "errors", "event", "foreign", "held", "json", "limits", "parser", "position", "receipt", "retention",
+        "topics", "values", "wire",
     ),
     "core": (
-        "audience", "fanout", "log", "multimap", "observer", "plan", "run", "subscription", "takeover", "wheel",
+        "audience", "blocks", "fanout", "folding", "log", "multimap", "observer", "plan", "run", "subscription",
+        "takeover", "wheel",
         "journals.base", "sinks.base",  # the contracts: adapters fulfil them, the core may name them
     ),
     "adapters": ("clock", "journals", "journals.*", "sinks", "sinks.*", "prometheus", "uvicorn"),
     "hub": (
-        "", "bodies", "delivery", "engine", "fastapi", "follower", "hub", "lifecycle", "local", "pager", "presence",
-        "publisher", "publishing", "start", "stream", "sync", "timers", "workers",
+        "", "bodies", "delivery", "engine", "fastapi", "follower", "hub", "hub_calls", "lifecycle", "local", "orders",
+        "pacing", "pager", "paging", "presence", "publisher", "publishing", "start", "stream", "sync", "timers", "workers",
+        "work", "work.*", "progress", "progress.*", "generation", "generation.*",
     ),
+    "readers": ("client", "client.*"),
+    "integrations": ("integrations", "integrations.*"),
     "kit": ("testing", "testing.*"),
     "programs": ("__main__", "cli", "cli.*", "demo", "demo.*", "bench", "bench.*"),
 }  # fmt: skip

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from clarion import Hub
 from clarion.parser import Message, Parser
+from clarion.sinks import bounds
 from clarion.sinks import socket as sink
 from clarion.sinks.base import Block
 from clarion.sinks.chunks import CHUNK_BYTES
@@ -223,7 +224,7 @@ async def read_until(handing: Handing, condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET], ids=lambda family: family.name)
 async def test_small_kernel_buffers(family: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing made up: the kernel cuts, and says when there is room."""
-    monkeypatch.setattr(sink, "SEND_BUFFER_BYTES", 4_096)
+    monkeypatch.setattr(bounds, "SEND_BUFFER_BYTES", 4_096)
     bodies = [chr(97 + n % 26) * (n * 331 % 9_000) for n in range(60)]
     handing = Handing(family)
     handing.ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
@@ -239,7 +240,7 @@ async def test_small_kernel_buffers(family: int, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_frozen_reader_holds_its_rest_and_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink, "SEND_BUFFER_BYTES", 4_096)
+    monkeypatch.setattr(bounds, "SEND_BUFFER_BYTES", 4_096)
     handing = Handing()
     async with Hub() as hub:
         await open_stream(hub, handing)
@@ -261,10 +262,10 @@ async def test_a_peer_that_vanishes_is_found_by_the_kernel() -> None:
         peer = socket.socket(fileno=os.dup(handing.fd))
         try:
             assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == sink.USER_TIMEOUT_MS
+            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == bounds.USER_TIMEOUT_MS
             assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == sink.KEEPALIVE_IDLE_SECONDS
             assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-            assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * sink.SEND_BUFFER_BYTES
+            assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * bounds.SEND_BUFFER_BYTES
         finally:
             peer.close()
     handing.close()

@@ -187,7 +187,7 @@ WIDE = Room(5_000, 1 << 20, 100_000, 1_000_000, (1, 1, 1, 2, 3), 100_000)
 
 def _make(room: Room, truth: Truth, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> Hub:
     monkeypatch.setattr(engine, "Log", lambda: Log(max_entries=room.log_entries, max_bytes=room.log_bytes))
-    monkeypatch.setattr(socket_sink, "SEND_BUFFER_BYTES", 2_048)
+    monkeypatch.setattr("clarion.sinks.bounds.SEND_BUFFER_BYTES", 2_048)
     monkeypatch.setattr(socket_sink, "CLOCK_EVERY", 2)
     monkeypatch.setattr(memory_follow, "MOST_ENTRIES", room.follower_entries)
     monkeypatch.setattr("clarion.follower.MAX_UNPLANNED_ENTRIES", 50)

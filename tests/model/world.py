@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from clarion import delivery, engine
-from clarion.engine import Engine, Settings
 from clarion.changes import change_draft
+from clarion.engine import Engine, Settings
 from clarion.errors import JournalUnavailable, NoValue, ValueMismatch
 from clarion.event import Draft, Entry, draft
 from clarion.follower import prime
@@ -167,6 +167,9 @@ class HandSockets(SocketSink):
         self._wires.ends[fd] = client
         self._readers[fd] = reader
         reader.fd = fd
+
+    def lift_bound(self, reader: SocketReader) -> None:
+        """There is no kernel here."""
 
     def release(self, reader: SocketReader) -> None:
         fd, reader.fd, reader.rest = reader.fd, -1, None

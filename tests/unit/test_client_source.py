@@ -351,6 +351,32 @@ async def test_streams_that_announce_nothing_may_be_silent_unless_told_otherwise
         task.cancel()
 
 
+@pytest.mark.parametrize("begun", [b"", b"id: k3v9-4\n", b"data: x\n\nevent: conn", b": ping", b"data: x\r\n"])
+async def test_a_frame_has_to_be_ended_also_where_silence_is_none(begun: bytes) -> None:
+    world = World(Reply(*([begun] if begun else []), HANG), Reply(connected(), DONE))
+    async with world.source:
+        task = asyncio.ensure_future(world.rest())
+        await idle()
+        world.clock.advance(59.9)
+        await idle()
+        assert world.source.status.state == "open"
+        world.clock.advance(0.2)
+        await task
+    assert world.reasons[0] == "silent"
+
+
+@pytest.mark.parametrize("frames", [b": ping\n\n", b"data: x\r\n\r\n", b"data: x\r\r", b"\n\n"])
+async def test_between_frames_a_stream_may_be_silent(frames: bytes) -> None:
+    world = World(Reply(frames, HANG))
+    async with world.source:
+        task = asyncio.ensure_future(world.source.run())
+        await idle()
+        world.clock.advance(86_400)
+        await idle()
+        assert world.source.status.state == "open"
+        task.cancel()
+
+
 async def test_an_answer_that_does_not_come_is_not_waited_for() -> None:
     world = World(HANG, Reply(connected(), DONE))
     async with world.source:
@@ -561,6 +587,18 @@ async def test_data_is_decoded_as_told(decode: Any, expected: list[str]) -> None
         assert numbers(events) == expected
     else:
         assert numbers(events) == [("message", "5"), ("message", "{5}")]
+
+
+async def test_a_callback_may_close() -> None:
+    world = World(Reply(connected() + event(5) + event(6), HANG))
+
+    @world.source.on("message")
+    async def close(received: ReceivedEvent) -> None:
+        await world.source.aclose()
+
+    async with world.source:
+        assert numbers(await world.rest()) == [5]
+    assert world.script.given[0].closed
 
 
 # Pausing.

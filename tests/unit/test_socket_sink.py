@@ -11,6 +11,7 @@ import pytest
 from clarion.audience import Audiences
 from clarion.fanout import Fanout
 from clarion.log import Log
+from clarion.sinks import bounds
 from clarion.sinks import socket as socket_module
 from clarion.sinks.base import Block
 from clarion.sinks.chunks import CHUNK_BYTES, chunk, chunked_block
@@ -88,7 +89,7 @@ class Pump:
 
 @pytest.fixture
 def pump(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pump]:
-    monkeypatch.setattr(socket_module, "SEND_BUFFER_BYTES", 4_096)
+    monkeypatch.setattr(bounds, "SEND_BUFFER_BYTES", 4_096)
     pump = Pump()
     yield pump
     pump.sink.close()
@@ -323,7 +324,7 @@ def test_a_heartbeat_cut_short_is_finished(pump: Pump) -> None:
 def test_kernel_buffers_are_bounded() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
         socket_module._bound(sock.fileno())
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * socket_module.SEND_BUFFER_BYTES
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * bounds.SEND_BUFFER_BYTES
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == socket_module.USER_TIMEOUT_MS
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == bounds.USER_TIMEOUT_MS

@@ -9,16 +9,15 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from clarion.cli.extras import need
 from clarion.cli.show import DIM, as_json, as_line, coloured
 from clarion.cli.web import add_options, headers_of, is_web
 
 if TYPE_CHECKING:
+    from clarion.cli.listener import Listener
     from clarion.parser import Message
-
-CONNECT_SECONDS: Final = 10.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,12 +31,14 @@ def main(argv: Sequence[str]) -> int:
     need("listen", "client", "httpx")
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    return asyncio.run(_listen(options))
+    try:
+        listener = _listener(options)
+    except ValueError as error:
+        parser.error(str(error))
+    return asyncio.run(listener.run())
 
 
-async def _listen(options: argparse.Namespace) -> int:
-    import httpx
-
+def _listener(options: argparse.Namespace) -> Listener:
     from clarion.cli.listener import Listener
 
     colours = _has_colours(sys.stdout)
@@ -50,22 +51,15 @@ async def _listen(options: argparse.Namespace) -> int:
         if not options.quiet:
             print(coloured(f"clarion listen: {line}", DIM if _has_colours(sys.stderr) else ""), file=sys.stderr)
 
-    params = [("topic", topic) for topic in options.topic]
-    if options.since is not None:
-        params.append(("since", options.since))
-    # Silence is no error on a stream; the listener has its own eye on it.
-    timeout = httpx.Timeout(CONNECT_SECONDS, read=None)
-    async with httpx.AsyncClient(timeout=timeout) as client:
-        listener = Listener(
-            client,
-            options.url,
-            headers=headers_of(options),
-            params=params,
-            last_event_id=options.last_event_id or "",
-            show=show,
-            tell=tell,
-        )
-        return await listener.run()
+    return Listener(
+        options.url,
+        headers=headers_of(options),
+        topics=options.topic,
+        since=options.since,
+        last_event_id=options.last_event_id or "",
+        show=show,
+        tell=tell,
+    )
 
 
 def _has_colours(stream: object) -> bool:

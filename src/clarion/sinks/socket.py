@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -16,15 +15,11 @@ from typing import Any, Final, Protocol
 from clarion.event import Entry
 from clarion.fanout import Fanout, Wait
 from clarion.sinks.base import Block, Telling
+from clarion.sinks.bounds import bound, lift_bound
 from clarion.sinks.chunks import CHUNK_BYTES, chunk, chunked_block
 from clarion.sinks.poller import GONE, READ, WRITE, EpollPoller, is_available
 from clarion.subscription import DISCONNECTED, State, Subscription
 
-SEND_BUFFER_BYTES: Final = 64 * 1024  # the kernel doubles it; a frozen reader holds 0.3 MB at most instead of 4 MB
-USER_TIMEOUT_MS: Final = 60_000  # sent bytes that nobody acknowledges for so long: the peer is gone
-KEEPALIVE_IDLE_SECONDS: Final = 60
-KEEPALIVE_INTERVAL_SECONDS: Final = 15
-KEEPALIVE_PROBES: Final = 4
 CLOCK_EVERY: Final = 32  # writes between two looks at the clock: 0.1 ms, a tenth of a slice
 UNREAD_BYTES: Final = 64 * 1024  # a client that says more than this after its request is talking to the wrong server
 READ_BYTES: Final = 16 * 1024
@@ -90,7 +85,7 @@ class SocketSink:
 
     def adopt(self, reader: SocketReader, fd: int) -> None:
         """Take over a connected, non-blocking stream socket, whose response head has been written. Raises OSError."""
-        _bound(fd)
+        bound(fd)
         self._poller.register(fd)
         reader.fd = fd
         self._readers[fd] = reader
@@ -131,6 +126,10 @@ class SocketSink:
                 return False
             reader.unread_bytes += len(data)
         return False
+
+    def lift_bound(self, reader: SocketReader) -> None:
+        """Let the kernel hold a last frame, however much of what was said before is unsent."""
+        lift_bound(reader.fd)
 
     def release(self, reader: SocketReader) -> None:
         """Let go of a reader's socket; what the kernel has of it is still sent."""
@@ -228,6 +227,7 @@ class SocketLane:
         if reader.fd < 0:
             reader.unsaid = bye
         elif bye is not None and reader.rest is None:
+            self._sink.lift_bound(reader)
             _say_last(reader.fd, reader, bye)
         self._sink.release(reader)
 
@@ -308,28 +308,3 @@ def _keep_rest(reader: SocketReader, block: Block, sent: int) -> tuple[int, int]
     reader.rest = bytes(rest) if len(rest) <= CHUNK_BYTES else rest
     reader.rest_reached = (offset, told)
     return reached
-
-
-def _bound(fd: int) -> None:
-    """Bound what a frozen or vanished peer costs. Unix sockets have only the first of these bounds."""
-    sock = socket.socket(fileno=fd)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            set_peer_timeouts(sock)
-    finally:
-        sock.detach()
-
-
-def set_peer_timeouts(sock: Any) -> None:
-    """Have the kernel end connections whose peer has vanished without a word (half-open)."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_SECONDS),
-        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_SECONDS),
-        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
-        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
-    ):
-        if (option := getattr(socket, name, None)) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
