@@ -29,7 +29,10 @@ class BlockCache:
         return found[0]
 
     def keep(self, key: Hashable, what: Any, size_bytes: int) -> None:
-        """Keep something of so many bytes."""
+        """Keep something of so many bytes, in the place of what was kept under that key."""
+        before = self._kept.pop(key, None)
+        if before is not None:
+            self.size_bytes -= before[1]
         size_bytes += BLOCK_OVERHEAD_BYTES
         self._kept[key] = (what, size_bytes)
         self.size_bytes += size_bytes

@@ -65,7 +65,7 @@ def _folded(changes: Changes, value_bytes: int) -> tuple[Change, bytes] | None:
 
 
 def frames(epoch: str, cursor: int, told: int, values: Values, max_bytes: int) -> tuple[list[Entry], list[int]]:
-    """The next frames of values, as entries at a reader's cursor, and how far it was told before and after each and all.
+    """The next frames of values, as entries at a reader's cursor, and how far it is told before, after each, and at last.
 
     told: how far it was told before. Stops once `max_bytes` are reached, and gives at least one if there is one.
     """

@@ -10,15 +10,15 @@ from clarion.errors import NoValue, ValueTooLarge
 from clarion.event import Draft
 from clarion.values import MISSING, Change, applied
 
-
 TOMBSTONE_SECONDS: Final = 24 * 3600  # how long a deletion is remembered; who comes back later gets all values anew
 
 
 class Held(NamedTuple):
     """A value after its change at `offset`. Immutable: a change makes another one.
 
-    value: `MISSING` after a deletion; it is a tombstone then, and `expires_ms` is when that is forgotten. size_bytes: what it has at most as JSON. ttl_ms: how long it lives after each
-    change, None for ever. expires_ms: until when it lives now, Unix time.
+    value: `MISSING` after a deletion; it is a tombstone then, and `expires_ms` is when that is forgotten.
+    size_bytes: what it has at most as JSON. ttl_ms: how long it lives after each change, None for ever.
+    expires_ms: until when it lives now, Unix time.
     """
 
     name: str

@@ -23,7 +23,7 @@ class Orders:
         self._listeners: dict[str, list[Listener]] = {}
 
     def listen(self, topic: str, listener: Listener) -> Callable[[], None]:
-        """Have `listener(subject, data)` called for each entry of a control topic. Returns what ends that; twice is once.
+        """Have `listener(subject, data)` called for each entry of a control topic. Returns what ends it; twice is once.
 
         subject: of a value; of an order it is the topic. data: None for a value that was deleted.
         """
@@ -49,7 +49,7 @@ class Orders:
                 line = entry.frame.partition(b"data: ")[2].strip()
             if entry.change is not Change.DELETE:
                 data = json.decode(line)
-        except ValueError:
+        except (KeyError, ValueError):  # KeyError: a change that is not known here
             logger.warning("an order on %s is not understood; is another version at work?", entry.topic)
             return
         for listener in list(listeners):

@@ -51,7 +51,7 @@ def applied(value: Any, change: Change, delta: Any) -> Any:
     if change is Change.MERGE:
         for patch in delta if isinstance(delta, list) else (delta,):
             value = merged(value, patch)
-        return value
+        return {} if value is MISSING else value  # MISSING: a list of no patches
     if change is Change.SET:
         return delta
     return MISSING if change is Change.DELETE else value

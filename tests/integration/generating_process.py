@@ -13,8 +13,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from clarion import Hub
 from clarion.generation import GenerationWriter
-from tests.integration.generating import GeneratingHub
 
 TOPIC = "chat/1"
 
@@ -26,7 +26,7 @@ async def endless(out: GenerationWriter) -> None:
 
 
 def make_app() -> FastAPI:
-    hub = GeneratingHub(os.environ["CLARION_TEST_JOURNAL"])
+    hub = Hub(os.environ["CLARION_TEST_JOURNAL"])
     app = FastAPI(lifespan=hub.lifespan)
 
     @app.get("/chat")
@@ -42,7 +42,7 @@ def make_app() -> FastAPI:
 
 
 async def main(journal: str) -> None:
-    async with GeneratingHub(journal) as hub:
+    async with Hub(journal) as hub:
         await hub.generate(TOPIC, endless, lease_seconds=1)
         async with asyncio.timeout(10):
             while not (await hub.get(TOPIC))["text"]:  # noqa: ASYNC110

@@ -11,24 +11,23 @@ from typing import Any
 
 import pytest
 
-from clarion import Limits
+from clarion import Hub, Limits
 from clarion.errors import InvalidEvent, InvalidTopic, JournalUnavailable, ValueTooLarge
 from clarion.generation import GenerationRunning, GenerationWriter
 from clarion.work.failures import Cancelled, NotCancellable, PublicError, UnknownWork
-from tests.integration.generating import GeneratingHub
 
 SECONDS = 10
 TOPIC = "chat/1"
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GeneratingHub]:
+async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Hub]:
     journal = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'events.db'}"
-    async with GeneratingHub(journal) as one:
+    async with Hub(journal) as one:
         yield one
 
 
-async def ended(hub: GeneratingHub, topic: str = TOPIC, *, user: str | None = None) -> dict[str, Any]:
+async def ended(hub: Hub, topic: str = TOPIC, *, user: str | None = None) -> dict[str, Any]:
     """The value once it has its terminal state and its lease is given back."""
     async with asyncio.timeout(SECONDS):
         while True:
@@ -38,7 +37,7 @@ async def ended(hub: GeneratingHub, topic: str = TOPIC, *, user: str | None = No
             await asyncio.sleep(0.01)
 
 
-async def begun(hub: GeneratingHub, topic: str = TOPIC, **options: Any) -> asyncio.Event:
+async def begun(hub: Hub, topic: str = TOPIC, **options: Any) -> asyncio.Event:
     """Begin a generation that has said something and goes on until what is returned is set."""
     goes_on, said = asyncio.Event(), asyncio.Event()
 
@@ -54,7 +53,7 @@ async def begun(hub: GeneratingHub, topic: str = TOPIC, **options: Any) -> async
     return goes_on
 
 
-async def test_it_is_answered_at_once_and_goes_on_by_itself(hub: GeneratingHub) -> None:
+async def test_it_is_answered_at_once_and_goes_on_by_itself(hub: Hub) -> None:
     goes_on = asyncio.Event()
 
     async def produce(out: GenerationWriter) -> None:
@@ -75,7 +74,7 @@ async def test_it_is_answered_at_once_and_goes_on_by_itself(hub: GeneratingHub) 
         await hub.cancel(TOPIC)
 
 
-async def test_readers_are_told_a_set_then_appends_then_the_end(hub: GeneratingHub) -> None:
+async def test_readers_are_told_a_set_then_appends_then_the_end(hub: Hub) -> None:
     seen = []
     goes_on = await begun(hub)
     async with hub.subscribe("chat/*") as events, asyncio.timeout(SECONDS):
@@ -89,7 +88,7 @@ async def test_readers_are_told_a_set_then_appends_then_the_end(hub: GeneratingH
     assert seen[-1] == ("generation.merge", "merge")
 
 
-async def test_an_iterable_of_text_is_a_producer(hub: GeneratingHub) -> None:
+async def test_an_iterable_of_text_is_a_producer(hub: Hub) -> None:
     async def words() -> AsyncIterator[str]:
         for word in ("one ", "two"):
             yield word
@@ -98,7 +97,7 @@ async def test_an_iterable_of_text_is_a_producer(hub: GeneratingHub) -> None:
     assert (await ended(hub))["text"] == "one two"
 
 
-async def test_a_failure_is_told_safely_and_logged(hub: GeneratingHub, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_is_told_safely_and_logged(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     async def produce(out: GenerationWriter) -> None:
         await out.write("Half")
         raise OSError("password=secret")
@@ -111,7 +110,7 @@ async def test_a_failure_is_told_safely_and_logged(hub: GeneratingHub, caplog: p
     assert any(value["error"]["ref"] in record.getMessage() and record.exc_info for record in caplog.records)
 
 
-async def test_a_failure_that_is_meant_for_people_is_told_in_its_words(hub: GeneratingHub) -> None:
+async def test_a_failure_that_is_meant_for_people_is_told_in_its_words(hub: Hub) -> None:
     async def produce(out: GenerationWriter) -> None:
         raise PublicError("No credit is left.", code="quota")
 
@@ -120,14 +119,14 @@ async def test_a_failure_that_is_meant_for_people_is_told_in_its_words(hub: Gene
     assert (error["code"], error["message"]) == ("quota", "No credit is left.")
 
 
-async def test_stopping_is_a_request_of_its_own(hub: GeneratingHub) -> None:
+async def test_stopping_is_a_request_of_its_own(hub: Hub) -> None:
     await begun(hub)
     await hub.cancel(TOPIC)
     value = await ended(hub)
     assert (value["status"], value["text"]) == ("cancelled", "Once ")
 
 
-async def test_a_producer_that_swallows_its_cancellation_is_stopped_by_its_next_write(hub: GeneratingHub) -> None:
+async def test_a_producer_that_swallows_its_cancellation_is_stopped_by_its_next_write(hub: Hub) -> None:
     raised: list[BaseException] = []
     said = asyncio.Event()
 
@@ -151,7 +150,7 @@ async def test_a_producer_that_swallows_its_cancellation_is_stopped_by_its_next_
     assert len(raised) == 1
 
 
-async def test_some_cannot_be_stopped(hub: GeneratingHub) -> None:
+async def test_some_cannot_be_stopped(hub: Hub) -> None:
     goes_on = await begun(hub, cancellable=False)
     with pytest.raises(NotCancellable):
         await hub.cancel(TOPIC)
@@ -159,7 +158,7 @@ async def test_some_cannot_be_stopped(hub: GeneratingHub) -> None:
     assert (await ended(hub))["status"] == "completed"
 
 
-async def test_only_its_user_may_stop_it(hub: GeneratingHub) -> None:
+async def test_only_its_user_may_stop_it(hub: Hub) -> None:
     await begun(hub, user="ann")
     with pytest.raises(UnknownWork):
         await hub.cancel(TOPIC, user="bob")
@@ -168,7 +167,7 @@ async def test_only_its_user_may_stop_it(hub: GeneratingHub) -> None:
     assert await hub.get(TOPIC) is None
 
 
-async def test_a_second_one_on_the_same_topic_is_refused(hub: GeneratingHub) -> None:
+async def test_a_second_one_on_the_same_topic_is_refused(hub: Hub) -> None:
     goes_on = await begun(hub)
     for begin in (hub.generate(TOPIC, lambda out: out.write("other")), begun(hub)):
         with pytest.raises(GenerationRunning, match=TOPIC) as caught:
@@ -183,7 +182,7 @@ async def test_a_second_one_on_the_same_topic_is_refused(hub: GeneratingHub) -> 
     assert (await ended(hub))["text"] == "other"
 
 
-async def test_many_that_begin_at_once_are_one_and_it_can_be_stopped(hub: GeneratingHub) -> None:
+async def test_many_that_begin_at_once_are_one_and_it_can_be_stopped(hub: Hub) -> None:
     async def produce(out: GenerationWriter) -> None:
         await out.write("x")
         await asyncio.sleep(SECONDS)
@@ -196,7 +195,7 @@ async def test_many_that_begin_at_once_are_one_and_it_can_be_stopped(hub: Genera
     assert (await ended(hub))["status"] == "cancelled"
 
 
-async def test_a_second_one_may_take_the_place_of_the_first(hub: GeneratingHub) -> None:
+async def test_a_second_one_may_take_the_place_of_the_first(hub: Hub) -> None:
     statuses = []
     async with hub.subscribe(TOPIC) as events, asyncio.timeout(SECONDS):
         await begun(hub)
@@ -213,7 +212,7 @@ async def test_a_second_one_may_take_the_place_of_the_first(hub: GeneratingHub) 
     assert statuses == ["running", "cancelled", "running", "completed"]
 
 
-async def test_one_that_was_deleted_may_be_begun_again(hub: GeneratingHub) -> None:
+async def test_one_that_was_deleted_may_be_begun_again(hub: Hub) -> None:
     for _ in range(3):
         await hub.generate(TOPIC, lambda out: out.write("x"))
         await ended(hub)
@@ -222,15 +221,15 @@ async def test_one_that_was_deleted_may_be_begun_again(hub: GeneratingHub) -> No
 
 async def test_when_the_hub_closes_what_is_under_way_is_lost(tmp_path: Path) -> None:
     journal = f"sqlite:///{tmp_path / 'events.db'}"
-    async with GeneratingHub(journal) as hub:
+    async with Hub(journal) as hub:
         await begun(hub)
-    async with GeneratingHub(journal) as hub:
+    async with Hub(journal) as hub:
         value: Any = await hub.get(TOPIC)
         assert (value["status"], value["text"]) == ("lost", "Once ")
         assert await hub.control_values("lease") == {}
 
 
-async def test_a_bad_call_changes_nothing(hub: GeneratingHub) -> None:
+async def test_a_bad_call_changes_nothing(hub: Hub) -> None:
     async def produce(out: GenerationWriter) -> None:
         raise AssertionError
 
@@ -254,7 +253,7 @@ async def test_a_bad_call_changes_nothing(hub: GeneratingHub) -> None:
 
 
 async def test_text_that_is_no_text_fails_the_generation_and_says_so_in_the_log(
-    hub: GeneratingHub, caplog: pytest.LogCaptureFixture
+    hub: Hub, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def produce(out: Any) -> None:
         await out.write("so far")
@@ -267,7 +266,7 @@ async def test_text_that_is_no_text_fails_the_generation_and_says_so_in_the_log(
 
 
 async def test_a_text_that_grows_too_large_ends_as_failed_with_what_fits(tmp_path: Path) -> None:
-    async with GeneratingHub(limits=Limits(max_event_bytes=50_000)) as hub:
+    async with Hub(limits=Limits(max_event_bytes=50_000)) as hub:
 
         async def produce(out: GenerationWriter) -> None:
             while True:
@@ -282,7 +281,7 @@ async def test_a_text_that_grows_too_large_ends_as_failed_with_what_fits(tmp_pat
 # `async with hub.generation(...)`.
 
 
-async def test_a_block_of_your_own_ends_as_it_ends(hub: GeneratingHub) -> None:
+async def test_a_block_of_your_own_ends_as_it_ends(hub: Hub) -> None:
     async with hub.generation(TOPIC) as out:
         await out.write("fine")
     value: Any = await hub.get(TOPIC)
@@ -295,7 +294,7 @@ async def test_a_block_of_your_own_ends_as_it_ends(hub: GeneratingHub) -> None:
     assert not hub.supervisor.working(TOPIC)
 
 
-async def test_a_block_that_is_asked_to_stop_raises_that(hub: GeneratingHub) -> None:
+async def test_a_block_that_is_asked_to_stop_raises_that(hub: Hub) -> None:
     async def work() -> str:
         try:
             async with hub.generation(TOPIC) as out:
@@ -319,7 +318,7 @@ async def test_a_block_that_is_asked_to_stop_raises_that(hub: GeneratingHub) -> 
     assert value["status"] == "cancelled"
 
 
-async def test_a_block_whose_task_is_cancelled_by_its_owner_passes_it_on(hub: GeneratingHub) -> None:
+async def test_a_block_whose_task_is_cancelled_by_its_owner_passes_it_on(hub: Hub) -> None:
     said = asyncio.Event()
 
     async def work() -> None:
@@ -336,7 +335,7 @@ async def test_a_block_whose_task_is_cancelled_by_its_owner_passes_it_on(hub: Ge
     assert (await ended(hub))["status"] == "cancelled"
 
 
-async def test_a_request_to_stop_that_comes_when_the_block_is_done_is_heard(hub: GeneratingHub) -> None:
+async def test_a_request_to_stop_that_comes_when_the_block_is_done_is_heard(hub: Hub) -> None:
     with pytest.raises(Cancelled):  # noqa: PT012
         async with hub.generation(TOPIC) as out:
             await out.write("Once")
@@ -346,7 +345,7 @@ async def test_a_request_to_stop_that_comes_when_the_block_is_done_is_heard(hub:
     await asyncio.sleep(0)  # nothing of the request is left in this task
 
 
-async def test_who_begins_and_is_cancelled_meanwhile_leaves_nothing_running(hub: GeneratingHub) -> None:
+async def test_who_begins_and_is_cancelled_meanwhile_leaves_nothing_running(hub: Hub) -> None:
     for turns in range(12):
         task = asyncio.create_task(hub.generate(TOPIC, lambda out: out.write("x")))
         for _ in range(turns):
@@ -362,7 +361,7 @@ async def test_who_begins_and_is_cancelled_meanwhile_leaves_nothing_running(hub:
 
 
 async def test_a_journal_that_takes_no_start_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with GeneratingHub() as hub:
+    async with Hub() as hub:
         calls: list[str] = []
 
         async def refuse(*_: Any) -> Any:
@@ -376,7 +375,7 @@ async def test_a_journal_that_takes_no_start_begins_nothing(monkeypatch: pytest.
 
 
 async def test_a_journal_that_fails_for_a_while_loses_no_text(
-    hub: GeneratingHub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     real = hub.change_many
@@ -405,7 +404,7 @@ async def test_a_journal_that_fails_for_a_while_loses_no_text(
 
 async def test_it_is_stopped_replaced_and_refused_from_another_process(tmp_path: Path) -> None:
     journal = f"sqlite:///{tmp_path / 'events.db'}"
-    async with GeneratingHub(journal) as here, GeneratingHub(journal) as there:
+    async with Hub(journal) as here, Hub(journal) as there:
         await begun(here)
         with pytest.raises(GenerationRunning):
             await there.generate(TOPIC, lambda out: out.write("other"))
@@ -418,7 +417,7 @@ async def test_it_is_stopped_replaced_and_refused_from_another_process(tmp_path:
 
 async def test_of_two_processes_that_begin_at_once_one_does(tmp_path: Path) -> None:
     journal = f"sqlite:///{tmp_path / 'events.db'}"
-    async with GeneratingHub(journal) as here, GeneratingHub(journal) as there:
+    async with Hub(journal) as here, Hub(journal) as there:
         for number in range(5):
             topic = f"chat/{number}"
             goes_on = asyncio.Event()
@@ -437,6 +436,6 @@ async def test_of_two_processes_that_begin_at_once_one_does(tmp_path: Path) -> N
 
 
 async def test_nobody_looks_and_it_is_cancelled_if_that_was_wished() -> None:
-    async with GeneratingHub() as hub:
+    async with Hub() as hub:
         await begun(hub, on_no_viewers=0.5)
         assert (await ended(hub))["status"] == "cancelled"

@@ -11,9 +11,9 @@ import pytest
 from fastapi import FastAPI
 from openai.types.chat import ChatCompletionChunk
 
+from clarion import Hub
 from clarion.generation import GenerationWriter
 from clarion.work.failures import PublicError
-from tests.integration.generating import GeneratingHub
 from tests.integration.serving import served
 
 ASK: list[Any] = [{"role": "user", "content": "weather?"}]
@@ -57,7 +57,7 @@ SCRIPTS = {"weather": weather, "failing": failing, "endless": endless}
 class Chat:
     """An app as people have it, with the real client."""
 
-    def __init__(self, hub: GeneratingHub, client: openai.AsyncOpenAI) -> None:
+    def __init__(self, hub: Hub, client: openai.AsyncOpenAI) -> None:
         self.hub = hub
         self._client = client
 
@@ -79,7 +79,7 @@ class Chat:
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Chat]:
-    hub = GeneratingHub()
+    hub = Hub()
     app = FastAPI(lifespan=hub.lifespan)
 
     @app.post("/v1/chat/completions")

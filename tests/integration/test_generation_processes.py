@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.generating import GeneratingHub
+from clarion import Hub
 from tests.integration.generating_process import TOPIC
 from tests.integration.servers import free_port
 from tests.unit.generated import UIMessage
@@ -24,7 +24,7 @@ from tests.unit.generated import UIMessage
 SECONDS = 20
 
 
-async def until_lost(hub: GeneratingHub) -> dict[str, Any]:
+async def until_lost(hub: Hub) -> dict[str, Any]:
     async with asyncio.timeout(SECONDS):
         while (value := await hub.get(TOPIC))["status"] == "running":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -47,7 +47,7 @@ async def dead(journal: str) -> None:
 
 async def test_of_a_killed_process_the_others_tell_that_its_text_is_lost(tmp_path: Path) -> None:
     journal = f"sqlite:///{tmp_path / 'events.db'}"
-    async with GeneratingHub(journal) as hub:
+    async with Hub(journal) as hub:
         await dead(journal)
         assert (await hub.get(TOPIC))["status"] == "running"
         await until_lost(hub)
@@ -57,7 +57,7 @@ async def test_of_a_killed_process_the_others_tell_that_its_text_is_lost(tmp_pat
 async def test_a_process_that_starts_anew_tells_what_was_lost_before(tmp_path: Path) -> None:
     journal = f"sqlite:///{tmp_path / 'events.db'}"
     await dead(journal)
-    async with GeneratingHub(journal) as hub:
+    async with Hub(journal) as hub:
         await until_lost(hub)
 
 

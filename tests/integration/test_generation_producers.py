@@ -11,8 +11,8 @@ import anthropic
 import openai
 import pytest
 
+from clarion import Hub, Limits
 from clarion.generation import IncompleteStream, anthropic_producer, openai_producer, text_producer
-from tests.integration.generating import GeneratingHub
 from tests.integration.vendors import CHAT, CUT, DONE, FOR_EVER, Vendor, chunk, data, messages, responses
 
 TOPIC = "chat/1"
@@ -41,10 +41,10 @@ def anthropic_client(url: str) -> anthropic.AsyncAnthropic:
     return client
 
 
-async def generated(produce: Any, hub: GeneratingHub | None = None) -> dict[str, Any]:
+async def generated(produce: Any, hub: Hub | None = None) -> dict[str, Any]:
     """The value that a producer makes."""
     if hub is None:
-        async with GeneratingHub() as hub:
+        async with Hub() as hub:
             return await generated(produce, hub)
     await hub.generate(TOPIC, produce)
     async with asyncio.timeout(20):
@@ -193,7 +193,7 @@ async def test_why_the_model_stopped_is_told(make: Make, script: Any, reason: st
 )
 async def test_when_it_is_stopped_the_connection_to_the_vendor_is_closed(make: Make, script: Any) -> None:
     vendor = Vendor([*script, FOR_EVER])
-    async with vendor.served() as url, GeneratingHub() as hub:
+    async with vendor.served() as url, Hub() as hub:
         await hub.generate(TOPIC, make(url))
         async with asyncio.timeout(20):
             while (await hub.get(TOPIC))["text"] != "Let me see.":  # noqa: ASYNC110
@@ -270,13 +270,41 @@ async def test_a_source_of_text_is_closed_when_it_is_stopped() -> None:
         finally:
             closed.set()
 
-    async with GeneratingHub() as hub:
+    async with Hub() as hub:
         await hub.generate(TOPIC, text_producer(endless))
         async with asyncio.timeout(20):
             while not (await hub.get(TOPIC))["text"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             await hub.cancel(TOPIC)
             await closed.wait()
+
+
+class Words:
+    """An async iterator as some clients have them: it does not close by itself."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def __aiter__(self) -> Words:
+        return self
+
+    async def __anext__(self) -> str:
+        return "on "
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+async def test_a_source_is_closed_when_writing_to_its_generation_fails() -> None:
+    words = Words()
+
+    async def produce(out: Any) -> None:
+        await text_producer(words)(out)
+
+    async with Hub(limits=Limits(max_event_bytes=20_000)) as hub:
+        value = await generated(produce, hub)
+    assert value["error"]["code"] == "too_large"
+    assert words.closed == 1
 
 
 def test_an_incomplete_stream_says_whose_it_was() -> None:

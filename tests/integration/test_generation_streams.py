@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from clarion import Client, Limits
+from clarion import Client, Hub, Limits
 from clarion.generation import GenerationWriter
 from clarion.testing import ManualClock
-from tests.integration.generating import GeneratingHub
 from tests.integration.in_process import Exchange, answer, request, stream, until
 from tests.unit.generated import Completion, UIMessage
 
@@ -21,15 +20,15 @@ FORMATS = ("openai", "ai-sdk")
 
 
 @pytest.fixture
-async def hub() -> AsyncIterator[GeneratingHub]:
-    async with GeneratingHub() as one:
+async def hub() -> AsyncIterator[Hub]:
+    async with Hub() as one:
         yield one
 
 
 class Script:
     """A generation that is written by the test, step by step."""
 
-    def __init__(self, hub: GeneratingHub) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._orders: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -72,7 +71,7 @@ async def shown(exchange: Exchange, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-async def test_a_viewer_gets_the_whole_so_far_joined_and_then_the_rest(hub: GeneratingHub, name: Any) -> None:
+async def test_a_viewer_gets_the_whole_so_far_joined_and_then_the_rest(hub: Hub, name: Any) -> None:
     script = await Script(hub).begin()
     for word in ("One ", "two "):
         await script.write(word)
@@ -92,7 +91,7 @@ async def test_a_viewer_gets_the_whole_so_far_joined_and_then_the_rest(hub: Gene
     assert exchange.headers.get("x-vercel-ai-ui-message-stream") == ("v1" if name == "ai-sdk" else None)
 
 
-async def test_all_viewers_are_given_the_same_bytes(hub: GeneratingHub) -> None:
+async def test_all_viewers_are_given_the_same_bytes(hub: Hub) -> None:
     script = await Script(hub).begin()
     await script.write("One ")
     seen: list[list[int]] = []
@@ -126,7 +125,7 @@ async def test_all_viewers_are_given_the_same_bytes(hub: GeneratingHub) -> None:
     assert len(seen[0]) == 4
 
 
-async def test_the_feed_is_read_once_and_let_go_of(hub: GeneratingHub) -> None:
+async def test_the_feed_is_read_once_and_let_go_of(hub: Hub) -> None:
     script = await Script(hub).begin()
     for _ in range(2):
         exchanges = [request(hub.generation_stream(TOPIC, format=name)) for name in ("openai", "ai-sdk") * 5]
@@ -140,7 +139,7 @@ async def test_the_feed_is_read_once_and_let_go_of(hub: GeneratingHub) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-async def test_a_slow_viewer_is_told_the_newest_in_one(hub: GeneratingHub, name: Any) -> None:
+async def test_a_slow_viewer_is_told_the_newest_in_one(hub: Hub, name: Any) -> None:
     script = await Script(hub).begin()
     slow, bodies = asyncio.Event(), []
 
@@ -154,6 +153,7 @@ async def test_a_slow_viewer_is_told_the_newest_in_one(hub: GeneratingHub, name:
                 await slow.wait()
 
     scope = {"type": "http", "method": "GET", "http_version": "1.1", "headers": [], "client": None}
+    before = asyncio.all_tasks()
     viewing = asyncio.create_task(hub.generation_stream(TOPIC, format=name)(scope, receive, send))
     await until(lambda: bodies)
     for number in range(20):
@@ -162,11 +162,13 @@ async def test_a_slow_viewer_is_told_the_newest_in_one(hub: GeneratingHub, name:
     slow.set()
     await viewing
     assert len(bodies) == 2
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before  # nothing of it is left
     assert text_of(b"".join(bodies), name) == "".join(f"{number} " for number in range(20))
 
 
 @pytest.mark.parametrize("name", FORMATS)
-async def test_where_there_is_nothing_the_answer_is_204(hub: GeneratingHub, name: Any) -> None:
+async def test_where_there_is_nothing_the_answer_is_204(hub: Hub, name: Any) -> None:
     for _ in range(2):
         assert (await answer(hub.generation_stream(TOPIC, format=name))).status == 204
         await hub.set(TOPIC, {"something": "else"})
@@ -178,7 +180,7 @@ async def test_where_there_is_nothing_the_answer_is_204(hub: GeneratingHub, name
 
 async def test_what_ended_a_while_ago_is_not_told_again() -> None:
     clock = ManualClock()
-    async with GeneratingHub(clock=clock) as hub:
+    async with Hub(clock=clock) as hub:
         async with hub.generation(TOPIC) as out:
             await out.write("Done")
         clock.advance(60)
@@ -190,14 +192,14 @@ async def test_what_ended_a_while_ago_is_not_told_again() -> None:
         assert (await answer(hub.generation_stream(TOPIC, format="openai", replay_ended_seconds=120))).status == 200
 
 
-async def test_a_generation_of_one_user_is_told_to_that_user(hub: GeneratingHub) -> None:
+async def test_a_generation_of_one_user_is_told_to_that_user(hub: Hub) -> None:
     async with hub.generation(TOPIC, user="ann") as out:
         await out.write("For ann")
     for user, status in ((None, 204), ("bob", 204), ("ann", 200)):
         assert (await answer(hub.generation_stream(TOPIC, format="ai-sdk", user=user))).status == status
 
 
-async def test_the_users_viewer_hears_nothing_else_of_that_user(hub: GeneratingHub) -> None:
+async def test_the_users_viewer_hears_nothing_else_of_that_user(hub: Hub) -> None:
     async with hub.generation(TOPIC, user="ann") as out:
         viewing = request(hub.generation_stream(TOPIC, format="openai", user="ann"))
         await until(lambda: viewing.body)
@@ -208,7 +210,7 @@ async def test_the_users_viewer_hears_nothing_else_of_that_user(hub: GeneratingH
     assert text_of(viewing.body, "openai") == "For ann"
 
 
-async def test_head_is_answered_without_a_stream(hub: GeneratingHub) -> None:
+async def test_head_is_answered_without_a_stream(hub: Hub) -> None:
     script = await Script(hub).begin()
     exchange = await answer(hub.generation_stream(TOPIC, format="ai-sdk"), method="HEAD")
     assert (exchange.status, exchange.body) == (200, b"")
@@ -216,13 +218,13 @@ async def test_head_is_answered_without_a_stream(hub: GeneratingHub) -> None:
     await script.end()
 
 
-async def test_what_cannot_be_is_refused(hub: GeneratingHub) -> None:
+async def test_what_cannot_be_is_refused(hub: Hub) -> None:
     for topic in ("", "chat/*", "@user/ann", "a\nb"):
         assert (await answer(hub.generation_stream(topic, format="openai"))).status == 422
     for options in ({"format": "rot13"}, {"format": "ai-sdk", "sdk_version": 4}, {"replay_ended_seconds": -1}):
         with pytest.raises(ValueError, match=r"format|sdk_version|replay_ended"):
             hub.generation_stream(TOPIC, **{"format": "openai", **options})  # type: ignore[arg-type]
-    closed = GeneratingHub()
+    closed = Hub()
     refused = await answer(closed.generation_stream(TOPIC, format="openai"))
     assert refused.status == 503
     assert refused.headers["retry-after"]
@@ -230,7 +232,7 @@ async def test_what_cannot_be_is_refused(hub: GeneratingHub) -> None:
 
 async def test_viewers_are_counted_limited_and_seen_as_clients() -> None:
     limits = Limits(max_readers=3, max_readers_per_user=1, max_readers_per_address=2)
-    async with GeneratingHub(limits=limits) as hub:
+    async with Hub(limits=limits) as hub:
         came: list[Client] = []
         left: list[tuple[str, str]] = []
         hub.on_connect(came.append)
@@ -256,7 +258,7 @@ async def test_viewers_are_counted_limited_and_seen_as_clients() -> None:
 
 
 async def test_a_viewer_keeps_a_generation_alive_that_ends_without_viewers() -> None:
-    async with GeneratingHub() as hub:
+    async with Hub() as hub:
         script = await Script(hub).begin(on_no_viewers=1.0)
         async with stream(hub.generation_stream(TOPIC, format="ai-sdk")) as exchange:
             await until(lambda: exchange.body)
@@ -270,7 +272,7 @@ async def test_a_viewer_keeps_a_generation_alive_that_ends_without_viewers() -> 
 
 
 async def test_a_hub_that_drains_breaks_the_stream_rather_than_ending_it() -> None:
-    async with GeneratingHub() as hub:
+    async with Hub() as hub:
         script = await Script(hub).begin()
         await script.write("Half")
         exchange = request(hub.generation_stream(TOPIC, format="ai-sdk"))
@@ -284,7 +286,7 @@ async def test_a_hub_that_drains_breaks_the_stream_rather_than_ending_it() -> No
 
 
 async def test_a_hub_that_closes_tells_viewers_that_the_text_is_lost() -> None:
-    async with GeneratingHub() as hub:
+    async with Hub() as hub:
         script = await Script(hub).begin()
         await script.write("Half")
         exchange = request(hub.generation_stream(TOPIC, format="ai-sdk"))
@@ -293,7 +295,23 @@ async def test_a_hub_that_closes_tells_viewers_that_the_text_is_lost() -> None:
     assert b"broke off" in exchange.body
 
 
-async def test_who_is_kicked_is_cut_off(hub: GeneratingHub) -> None:
+async def test_a_feed_that_fails_breaks_the_stream_and_the_next_viewer_gets_a_new_one(hub: Hub) -> None:
+    script = await Script(hub).begin()
+    await script.write("Half")
+    exchange = request(hub.generation_stream(TOPIC, format="openai"))
+    await shown(exchange, "openai", "Half")
+    (feed,) = hub._feeds._feeds.values()
+    feed._reading.cancel()
+    await exchange.end()
+    assert not exchange.complete
+    again = request(hub.generation_stream(TOPIC, format="openai"))
+    await shown(again, "openai", "Half")
+    await script.end()
+    await again.end()
+    assert again.complete
+
+
+async def test_who_is_kicked_is_cut_off(hub: Hub) -> None:
     script = await Script(hub).begin()
     exchange = request(hub.generation_stream(TOPIC, format="openai"))
     await until(lambda: exchange.body)
@@ -305,7 +323,7 @@ async def test_who_is_kicked_is_cut_off(hub: GeneratingHub) -> None:
 
 async def test_a_stalled_viewer_is_let_go_of() -> None:
     clock = ManualClock()
-    async with GeneratingHub(clock=clock) as hub:
+    async with Hub(clock=clock) as hub:
         out_of_send = asyncio.Event()
 
         async def receive() -> Any:
@@ -327,13 +345,14 @@ async def test_a_stalled_viewer_is_let_go_of() -> None:
                 await asyncio.sleep(0)
             async with asyncio.timeout(5):
                 await viewing
+            assert not viewing.cancelling()
             assert out_of_send.is_set()
             assert hub.client_count == 0
 
 
 async def test_a_silence_is_filled_with_comments() -> None:
     clock = ManualClock()
-    async with GeneratingHub(clock=clock, heartbeat_seconds=15) as hub:
+    async with Hub(clock=clock, heartbeat_seconds=15) as hub:
         script = await Script(hub).begin()
         exchange = request(hub.generation_stream(TOPIC, format="openai"))
         quiet = request(hub.generation_stream(TOPIC, format="openai", keep_alive_seconds=0))
@@ -350,7 +369,7 @@ async def test_a_silence_is_filled_with_comments() -> None:
             assert one.complete
 
 
-async def test_a_value_that_is_deleted_ends_the_stream(hub: GeneratingHub) -> None:
+async def test_a_value_that_is_deleted_ends_the_stream(hub: Hub) -> None:
     await hub.set(TOPIC, {"messageId": "m", "status": "running", "text": "by hand"})
     exchange = request(hub.generation_stream(TOPIC, format="openai"))
     await shown(exchange, "openai", "by hand")
@@ -359,7 +378,7 @@ async def test_a_value_that_is_deleted_ends_the_stream(hub: GeneratingHub) -> No
     assert b"broke off" in exchange.body
 
 
-async def test_a_generation_that_takes_the_place_of_another_is_not_mixed_up_with_it(hub: GeneratingHub) -> None:
+async def test_a_generation_that_takes_the_place_of_another_is_not_mixed_up_with_it(hub: Hub) -> None:
     first = await Script(hub).begin()
     await first.write("first")
     exchange = request(hub.generation_stream(TOPIC, format="ai-sdk"))

@@ -165,7 +165,7 @@ async def test_a_cut_around_every_chunk(limited: dict[int, Limit]) -> None:
         made = lane.block
         lane.block = lambda *args: blocks.append(made(*args)) or blocks[-1]  # type: ignore[method-assign,func-returns-value]
         await run(hub, limited, [once(10**9)], bodies)
-    ends = [end for end, _ in max(blocks, key=lambda block: len(block.data)).marks]
+    ends = [end for end, _, _ in max(blocks, key=lambda block: len(block.data)).marks]
     assert len(ends) > 3
     cuts = sorted({end + near for end in ends for near in (-8, -2, -1, 0, 1, 2, 5, 8)})
     async with Hub() as hub:
@@ -263,7 +263,7 @@ async def test_a_peer_that_vanishes_is_found_by_the_kernel() -> None:
         try:
             assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == bounds.USER_TIMEOUT_MS
-            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == sink.KEEPALIVE_IDLE_SECONDS
+            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == bounds.KEEPALIVE_IDLE_SECONDS
             assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
             assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * bounds.SEND_BUFFER_BYTES
         finally:

@@ -113,10 +113,10 @@ def plan(connection: sqlite3.Connection, query: str) -> str:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        (sqlite_reading._OF_TOPIC, "COVERING INDEX entries_by_topic (topic=? AND ephemeral=? AND rowid>?)"),
+        (sqlite_reading._OF_TOPIC, "COVERING INDEX entries_by_topic (topic=? AND kind=? AND rowid>?)"),
         (
             sqlite_reading._OF_TOPIC_NEWEST_FIRST,
-            "COVERING INDEX entries_by_topic (topic=? AND ephemeral=? AND rowid<?)",
+            "COVERING INDEX entries_by_topic (topic=? AND kind=? AND rowid<?)",
         ),
         (sqlite_reading._BY_OFFSETS, "SEARCH entries USING INTEGER PRIMARY KEY (rowid=?)"),
         (sqlite_reading._ALL_AFTER, "SEARCH entries USING INTEGER PRIMARY KEY (rowid>?)"),

@@ -53,7 +53,7 @@ class Bench:
     def check_totals(self) -> None:
         held = self.store.connection.execute("SELECT kept_entries, kept_bytes, trimmed_entries FROM meta").fetchone()
         counted = self.store.connection.execute(
-            "SELECT count(*), coalesce(sum(length(frame)), 0) FROM entries WHERE ephemeral = 0"
+            "SELECT count(*), coalesce(sum(length(frame)), 0) FROM entries WHERE kind = 0"
         ).fetchone()
         assert held == (*counted, self.count("trimmed"))
 

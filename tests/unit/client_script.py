@@ -112,14 +112,14 @@ class Script:
 
     async def send(self, request: Request) -> Reply:
         self.requests.append(request)
-        reply = self.replies.pop(0) if self.replies else HANG
+        reply: Any = self.replies.pop(0) if self.replies else HANG
         if reply is HANG:
             await asyncio.Event().wait()
         if isinstance(reply, Exception):
             raise reply
+        assert isinstance(reply, Reply)
         self.given.append(reply)
-        answer: Reply = reply
-        return answer
+        return reply
 
     async def aclose(self) -> None:
         self.closed = True

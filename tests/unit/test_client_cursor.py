@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 import threading
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ async def test_waiting_for_an_event_can_be_cancelled_and_nothing_is_lost() -> No
     arrived = asyncio.Event()
 
     class Later(Reply):
-        async def chunks(self) -> Any:
+        async def chunks(self) -> AsyncGenerator[bytes, None]:
             yield PLAIN + event(5)
             await arrived.wait()
             yield event(6) + event(7)

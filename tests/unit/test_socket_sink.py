@@ -323,7 +323,7 @@ def test_a_heartbeat_cut_short_is_finished(pump: Pump) -> None:
 
 def test_kernel_buffers_are_bounded() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
-        socket_module._bound(sock.fileno())
+        bounds.bound(sock.fileno())
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * bounds.SEND_BUFFER_BYTES
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

@@ -188,4 +188,6 @@ def _port(parts: SplitResult) -> int:
 
 
 def _as_bytes(text: Text) -> bytes:
+    if not isinstance(text, str | bytes):
+        raise TypeError("not text")
     return text if isinstance(text, bytes) else text.encode()

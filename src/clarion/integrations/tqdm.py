@@ -49,7 +49,7 @@ class ProgressBar(Bar):
             self._tell()
 
     def _begun(self, task: Step) -> Step:
-        name = (self.desc or "").rstrip(": ")[:MAX_NAME_CHARS] or f"{self.unit} {len(task.steps) + 1}"
+        name = (self.desc or "").rstrip(": ")[:MAX_NAME_CHARS] or f"Bar {abs(self.pos) + 1}"
         step = task.step(name, total=self.total)
         step.start()
         return step

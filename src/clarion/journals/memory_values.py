@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Final
@@ -15,6 +16,8 @@ from clarion.topics import TopicSet
 from clarion.values import MISSING, Change
 
 DUE_AT_ONCE: Final = 64  # values whose time is over that are let go of in one step
+MOST_TOMBSTONES: Final = 10_000  # deletions that are remembered: some 5 MB; who comes from before gets all values anew
+SWEEP_CHANGES: Final = 64  # places of changes that count no more, before they are swept out
 
 Key = tuple[str, str]  # topic, and the subject that it is told under
 Revised = tuple[Key, Held]
@@ -24,10 +27,12 @@ class ValueTable:
     """The values of one memory journal. They cost their own size; what led to them is not kept."""
 
     def __init__(self) -> None:
-        self._held: dict[Key, Held] = {}  # the last changed last
+        self._held: dict[Key, Held] = {}
+        self._order: list[tuple[int, Key]] = []  # by the offsets of changes; what was changed again since counts no more
         self._subjects: dict[str, dict[str, None]] = {}
-        self._due: list[tuple[int, Key]] = []  # when to look whether its time is over; each key once at most
-        self._awaited: set[Key] = set()  # those that stand in `_due`
+        self._tombstones: dict[Key, None] = {}  # the oldest first
+        self._due: list[tuple[int, Key]] = []  # when to look whether a time is over; only what `_awaited` says counts
+        self._awaited: dict[Key, int] = {}  # never later than the time is over
         self.last_change = 0
         self.forgotten = 0
 
@@ -60,34 +65,49 @@ class ValueTable:
 
     def put(self, key: Key, held: Held) -> None:
         """Take what `revise` gave."""
-        self._held.pop(key, None)
         self._held[key] = held
+        self._order.append((held.offset, key))
+        if len(self._order) > 2 * len(self._held) + SWEEP_CHANGES:
+            self._order = [one for one in self._order if self._held[one[1]].offset == one[0]]
         self._subjects.setdefault(key[0], {})[key[1]] = None
         self.last_change = held.offset
-        if held.expires_ms is not None and key not in self._awaited:
-            self._awaited.add(key)
-            heappush(self._due, (held.expires_ms, key))
+        self._tombstones.pop(key, None)
+        if held.value is MISSING:
+            self._tombstones[key] = None
+            if len(self._tombstones) > MOST_TOMBSTONES:
+                self._forget(next(iter(self._tombstones)))
+        if held.expires_ms is not None:
+            self._await(key, held.expires_ms)
 
     def let_go(self, now_ms: int) -> None:
         """Forget some of those whose time is over."""
         for _ in range(DUE_AT_ONCE):
             if not self._due or self._due[0][0] > now_ms:
                 return
-            _, key = heappop(self._due)
-            self._awaited.discard(key)
-            held = self._held[key]
-            if held.expires_ms is None:
+            due_ms, key = heappop(self._due)
+            if self._awaited.get(key) != due_ms:
                 continue
-            if held.expires_ms > now_ms:  # it was changed since, and lives longer
-                self._awaited.add(key)
-                heappush(self._due, (held.expires_ms, key))
+            del self._awaited[key]
+            expires_ms = self._held[key].expires_ms
+            if expires_ms is None:
                 continue
-            if held.value is MISSING:
-                self.forgotten = max(self.forgotten, held.offset)
-            self._forget(key)
+            if expires_ms > now_ms:  # it was changed since, and lives longer
+                self._await(key, expires_ms)
+            else:
+                self._forget(key)
+
+    def _await(self, key: Key, expires_ms: int) -> None:
+        awaited_ms = self._awaited.get(key)
+        if awaited_ms is None or expires_ms < awaited_ms:
+            self._awaited[key] = expires_ms
+            heappush(self._due, (expires_ms, key))
 
     def _forget(self, key: Key) -> None:
-        del self._held[key]
+        held = self._held.pop(key)
+        if held.value is MISSING:
+            self.forgotten = max(self.forgotten, held.offset)
+            del self._tombstones[key]
+        self._awaited.pop(key, None)
         subjects = self._subjects[key[0]]
         del subjects[key[1]]
         if not subjects:
@@ -114,16 +134,15 @@ class ValueTable:
 
     def _after(self, topics: TopicSet | None, after: int) -> Iterable[tuple[Key, Held]]:
         if topics is None or topics.patterns:
-            found = [(key, held) for key, held in self._newest_first(after) if topics is None or topics.matches(key[0])]
-            found.reverse()
-            return found
+            return self._changed_after(topics, after)
         named = [(topic, subject) for topic in topics.exact for subject in self._subjects.get(topic, ())]
         chosen = [(key, held) for key in named if (held := self._held[key]).offset > after]
         chosen.sort(key=lambda one: one[1].offset)
         return chosen
 
-    def _newest_first(self, after: int) -> Iterator[tuple[Key, Held]]:
-        for key, held in reversed(self._held.items()):
-            if held.offset <= after:
-                return
-            yield key, held
+    def _changed_after(self, topics: TopicSet | None, after: int) -> Iterator[tuple[Key, Held]]:
+        for index in range(bisect_right(self._order, after, key=lambda one: one[0]), len(self._order)):
+            offset, key = self._order[index]
+            held = self._held.get(key)
+            if held is not None and held.offset == offset and (topics is None or topics.matches(key[0])):
+                yield key, held

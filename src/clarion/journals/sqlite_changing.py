@@ -1,7 +1,8 @@
 """The values in an SQLite journal, changed: in the transaction that appends, so that value and entries never disagree.
 
-A `set` is its own base. Other changes are kept after the base, and rolled up into a new one from time to time, so that a value costs
-its size to read and not its history. Measured with 32-byte deltas: 30 us of CPU a change, whatever the value's size.
+A `set` is its own base. Other changes are kept after the base, and rolled up into a new one from time to time, so that
+a value costs its size to read and not its history. Measured with 32-byte deltas: 30 us of CPU a change, whatever the
+value's size.
 """
 
 from __future__ import annotations
@@ -19,20 +20,19 @@ from clarion.journals.sqlite_values import Facts, find, load
 from clarion.values import MISSING, Change
 
 ROLL_UP_DELTAS: Final = 512  # after a base: about 1 ms to apply for who reads the value
-ROLL_UP_BYTES: Final = (
-    16 * 1024
-)  # ... or as many bytes as the value has, if that is more: a base costs its size to write
+ROLL_UP_BYTES: Final = 16 * 1024  # ... or as many bytes as the base has, if that is more: it costs its size to write
 CACHE_BYTES: Final = 16 * 1024**2  # of values that were changed lately, to be changed again without being read
+CACHED_OVERHEAD_BYTES: Final = 1024  # counted for holding one at all, however small it is
 
 Key = tuple[str, str]  # topic and subject
 
 _INSERT = (
-    "INSERT INTO topic_values (topic, subject, name, changed, based, cleaned, size_bytes, delta_count, delta_bytes, deleted, "
-    "ttl_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO topic_values (topic, subject, name, changed, based, cleaned, size_bytes, delta_count, delta_bytes, "
+    "deleted, ttl_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE = (
-    "UPDATE topic_values SET name = ?, changed = ?, based = ?, size_bytes = ?, delta_count = ?, delta_bytes = ?, deleted = ?, "
-    "ttl_ms = ?, expires_ms = ? WHERE id = ?"
+    "UPDATE topic_values SET name = ?, changed = ?, based = ?, size_bytes = ?, delta_count = ?, delta_bytes = ?, "
+    "deleted = ?, ttl_ms = ?, expires_ms = ? WHERE id = ?"
 )
 
 
@@ -68,15 +68,17 @@ class ValueCache:
         return held if held is not None and held.offset == offset else None
 
     def put(self, key: Key, held: Held) -> None:
-        """Remember a value that was committed."""
+        """Remember a value that was committed; of a deletion there is nothing to remember."""
         before = self._cache.pop(key, None)
         if before is not None:
-            self._cache_bytes -= before.size_bytes
+            self._cache_bytes -= before.size_bytes + CACHED_OVERHEAD_BYTES
+        if held.value is MISSING:
+            return
         self._cache[key] = held
-        self._cache_bytes += held.size_bytes
+        self._cache_bytes += held.size_bytes + CACHED_OVERHEAD_BYTES
         while self._cache_bytes > CACHE_BYTES:
             _, oldest = self._cache.popitem(last=False)
-            self._cache_bytes -= oldest.size_bytes
+            self._cache_bytes -= oldest.size_bytes + CACHED_OVERHEAD_BYTES
 
 
 class Changing:
@@ -110,7 +112,7 @@ class Changing:
         key = (draft.topic, told.subject)
         before = self._kept.get(key)
         if before is None:
-            before = self._stored(key)
+            before = self._stored(key, draft.created_ms)
         held = revised(None if before is None else before.held, draft, told, offset)
         self._undo.append((key, self._kept.get(key)))
         self._kept[key] = _next(before, held, told.change, len(told.data), draft.created_ms)
@@ -120,8 +122,11 @@ class Changing:
         """Store what was changed, within the transaction."""
         for key, kept in self._kept.items():
             held, row = kept.held, kept.id
+            base = None
             if kept.base is Base.ROLLED_UP:  # as of the last change, whichever it was that made it due
-                kept = kept._replace(based=held.offset, delta_count=0, delta_bytes=0)
+                base = json.encode(held.value)
+                held = held._replace(size_bytes=len(base))
+                kept = self._kept[key] = kept._replace(held=held, based=held.offset, delta_count=0, delta_bytes=0)
             facts = (held.name, held.offset, kept.based)
             more = (
                 held.size_bytes,
@@ -138,9 +143,8 @@ class Changing:
             else:
                 self._connection.execute(_UPDATE, (*facts, *more, row))
             self._ids[key] = row
-            if kept.base is Base.ROLLED_UP:
-                data = json.encode(held.value)
-                self._connection.execute("INSERT OR REPLACE INTO value_bases (id, data) VALUES (?, ?)", (row, data))
+            if base is not None:
+                self._connection.execute("INSERT OR REPLACE INTO value_bases (id, data) VALUES (?, ?)", (row, base))
             elif kept.base is Base.ENTRY:
                 self._connection.execute("DELETE FROM value_bases WHERE id = ?", (row,))
         if self._kept:
@@ -157,10 +161,12 @@ class Changing:
         for key, kept in self._kept.items():
             self._values.put(key, kept.held)
 
-    def _stored(self, key: Key) -> Kept | None:
+    def _stored(self, key: Key, now_ms: int) -> Kept | None:
         facts = find(self._connection, *key)
         if facts is None:
             return None
+        if facts.is_over(now_ms):
+            return _kept(facts, facts.held(MISSING))  # retention may have taken away some of it by now
         held = self._values.get(key, facts.changed)
         if held is None:
             held = facts.held(load(self._connection, facts))
@@ -178,5 +184,6 @@ def _next(before: Kept | None, held: Held, change: Change, size: int, now_ms: in
     if before is None or not before.held.lives(now_ms):
         return Kept(row, held, Base.ROLLED_UP, held.offset, 0, 0)
     count, total = before.delta_count + 1, before.delta_bytes + size
-    is_due = count >= ROLL_UP_DELTAS or total >= max(ROLL_UP_BYTES, held.size_bytes)
+    base_bytes = held.size_bytes - total  # about: sizes are counted up, change by change
+    is_due = count >= ROLL_UP_DELTAS or total >= max(ROLL_UP_BYTES, base_bytes)
     return Kept(row, held, Base.ROLLED_UP if is_due else before.base, before.based, count, total)

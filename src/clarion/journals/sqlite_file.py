@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
@@ -143,18 +145,15 @@ class JournalFile:
 
     def _prepare(self, connection: sqlite3.Connection) -> str:
         """Recognise the file, or make it if it is empty. Returns the epoch."""
-        if self._recognise(connection) != SCHEMA_VERSION:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+        with _transaction(connection, "BEGIN"):  # of one moment: another process may be making the file
+            version = self._recognise(connection)
+        if version != SCHEMA_VERSION:
+            with _transaction(connection, "BEGIN IMMEDIATE"):
                 version = self._recognise(connection)
                 if not version:
                     create(connection)
                 elif version < SCHEMA_VERSION:
                     upgrade(connection)
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
         self._use_write_ahead_log(connection)
         row = connection.execute("SELECT epoch FROM meta").fetchone()
         if row is None:
@@ -193,6 +192,17 @@ class JournalFile:
                 f"the file system of the journal {self.path} cannot share memory between processes, "
                 f"which a write-ahead log needs (SQLite chose {mode!r}); use a local disk"
             )
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _meaning(code: int, doing: str, busy_timeout_ms: int) -> tuple[type[JournalError], str]:

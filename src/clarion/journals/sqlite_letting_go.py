@@ -21,6 +21,7 @@ _OVER = (
     "SELECT id, changed, deleted FROM topic_values WHERE expires_ms <= ? AND changed <= ? ORDER BY expires_ms LIMIT ?"
 )
 _CHANGES = "SELECT offset FROM entries WHERE value = ? AND offset < ? ORDER BY offset LIMIT ?"
+_CHANGES_NEWEST_FIRST = "SELECT offset FROM entries WHERE value = ? ORDER BY offset DESC LIMIT ?"
 
 
 def clean(store: Store, until: int) -> bool:
@@ -47,7 +48,8 @@ def let_go(store: Store, until: int, now_ms: int) -> bool:
         return False
     with store.transaction(durable=False):
         for value, changed, deleted in connection.execute(_OVER, (now_ms, until, VALUES_AT_ONCE)).fetchall():
-            offsets = connection.execute(_CHANGES, (value, changed + 1, CHANGES_AT_ONCE)).fetchall()
+            # The base goes last, so that what is left of a value can be read at any time.
+            offsets = connection.execute(_CHANGES_NEWEST_FIRST, (value, CHANGES_AT_ONCE)).fetchall()
             connection.executemany("DELETE FROM entries WHERE offset = ?", offsets)
             if len(offsets) == CHANGES_AT_ONCE:
                 return True

@@ -12,12 +12,12 @@ APPLICATION_ID: Final = int.from_bytes(b"Clrn", "big")  # what `file(1)` and we 
 SCHEMA_VERSION: Final = 2
 
 # offset: a plain rowid, numbered by `meta.newest`, so no number is ever used twice, whatever is taken away.
-# kind: of an entry: 0 an event, 1 an ephemeral one, 2 and up a change of a value (1 + `clarion.values.Change`); then `value`
-#     is the row of `topic_values`, and `value_bytes` how large the value is after it.
+# kind: of an entry: 0 an event, 1 an ephemeral one, 2 and up a change of a value (1 + `clarion.values.Change`); then
+#     `value` is the row of `topic_values`, and `value_bytes` how large the value is after it.
 # entries_by_topic: ends in the rowid, so each topic's entries are found in order from any offset on. (`kind` is
 #     in it so that SQLite sees that it need not look into the table.)
-# topic_values: changed: its last change. based: its value is the base (`value_bases`, or else what the entry at `based` sets)
-#     and the changes after that. cleaned: its changes before this are gone. size_bytes: of the value, at most.
+# topic_values: changed: its last change. based: its value is the base (`value_bases`, or else what the entry at `based`
+#     sets) and the changes after that. cleaned: its changes before this are gone. size_bytes: of the value, at most.
 # trimmed: what is left of an entry that retention took away, to tell exactly how many a reader missed.
 _VALUES = """
 CREATE INDEX entries_by_value ON entries (value) WHERE value IS NOT NULL;

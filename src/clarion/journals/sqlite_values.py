@@ -17,8 +17,12 @@ from clarion.topics import TopicSet
 from clarion.values import MISSING, Change, Folding, applied
 
 _TOPICS_AT_ONCE: Final = 200  # names in one statement: any SQLite takes 999
+_ROWS_AT_ONCE: Final = 512  # of `topic_values`: more than most pages of values hold
 
-_COLUMNS = "id, topic, subject, name, changed, based, cleaned, size_bytes, delta_count, delta_bytes, deleted, ttl_ms, expires_ms"
+_COLUMNS = (
+    "id, topic, subject, name, changed, based, cleaned, size_bytes, delta_count, delta_bytes, deleted, ttl_ms, "
+    "expires_ms"
+)
 _BY_NAME = f"SELECT {_COLUMNS} FROM topic_values WHERE topic = ? AND subject = ?"
 _BASE = "SELECT data FROM value_bases WHERE id = ?"
 _BASE_ENTRY = "SELECT frame FROM entries WHERE offset = ?"
@@ -41,6 +45,10 @@ class Facts(NamedTuple):
     deleted: int
     ttl_ms: int | None
     expires_ms: int | None
+
+    def is_over(self, now_ms: int) -> bool:
+        """Whether its time is over: of a value that it is no more, of a deletion that it need not be known."""
+        return self.expires_ms is not None and self.expires_ms <= now_ms
 
     def held(self, value: Any) -> Held:
         """The value itself, with what is known of it."""
@@ -81,7 +89,7 @@ def read_values(
         changed: list[Changed] = []
         size = 0
         for facts in _changed_after(connection, topics, after):
-            if (facts.deleted and not after) or (facts.expires_ms is not None and facts.expires_ms <= now_ms):
+            if not after if facts.deleted else facts.is_over(now_ms):
                 continue
             if size >= max_bytes:
                 return Values(changed, newest, False, forgotten)
@@ -131,13 +139,16 @@ def _changed_after(connection: sqlite3.Connection, topics: TopicSet | None, afte
         found.sort(key=lambda facts: facts.changed)
         yield from found
         return
-    # fetchall: the rows are few beside the values, and nothing else of the connection may disturb a cursor
     terms, values = _where(topics)
-    query = f"SELECT {_COLUMNS} FROM topic_values WHERE changed > ?{terms} ORDER BY changed"
-    for row in connection.execute(query, (after, *values)).fetchall():
-        facts = Facts(*row)
-        if topics is None or topics.matches(facts.topic):
-            yield facts
+    query = f"SELECT {_COLUMNS} FROM topic_values WHERE changed > ?{terms} ORDER BY changed LIMIT {_ROWS_AT_ONCE}"
+    while True:
+        rows = [Facts(*row) for row in connection.execute(query, (after, *values)).fetchall()]
+        for facts in rows:
+            if topics is None or topics.matches(facts.topic):
+                yield facts
+        if len(rows) < _ROWS_AT_ONCE:
+            return
+        after = rows[-1].changed
 
 
 def _where(topics: TopicSet | None) -> tuple[str, list[str | bytes]]:
