@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -14,17 +13,16 @@ from clarion.values import Change, Folded
 
 DEFAULT_NAME: Final = "value"  # the event type of a value whose publisher names none
 MAX_NAME_BYTES: Final = MAX_TYPE_BYTES - len(".append")  # so that the type of each of its changes is one, too
-# Levels of objects and lists in each other. JSON itself has no bound, but those who fold values go through them level by
-# level, and what one process can say another could not, depending on how much of its stack is in use.
+# Levels of objects and lists in each other. JSON itself has no bound, but those who fold values go through them level
+# by level, and what one process can say another could not, depending on how much of its stack is in use.
 MAX_VALUE_DEPTH: Final = 128
 
 _WORDS: Final = {Change.SET: "set", Change.APPEND: "append", Change.MERGE: "merge", Change.DELETE: "delete"}
 _CHANGES: Final = {word.encode(): change for change, word in _WORDS.items()}
 NAMES: Final = {word: change for change, word in _WORDS.items()}
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
-_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_MARKS = bytes(code for code in range(256) if code not in b'[]{}"')
 _KEY_END: Final = "\n"  # between a subject, which cannot hold it, and a key
 
 
@@ -127,10 +125,14 @@ def _check_name(event: str) -> str:
 
 
 def _is_too_deep(line: bytes) -> bool:
-    """Whether a line of JSON is nested deeper than values may be. Most have not even so many brackets."""
+    """Whether a line of JSON is nested deeper than values may be. Costs about what it costs to encode it.
+
+    Most have not even so many brackets.
+    """
     if line.count(b"[") + line.count(b"{") <= MAX_VALUE_DEPTH:
         return False
-    brackets = _STRING.sub(b"", line).translate(_BRACKETS, _NO_BRACKETS)
+    marks = line.replace(rb"\\", b"").replace(rb"\"", b"").translate(_AS_SQUARE, _NO_MARKS).replace(b'""', b"")
+    brackets = b"".join(marks.split(b'"')[::2])  # the others are in strings
     for _ in range(MAX_VALUE_DEPTH):
         brackets = brackets.replace(b"[]", b"")  # the innermost level
         if not brackets:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from clarion import json
 from clarion.changes import Said, change_body, said
+from clarion.errors import ValueMismatch
 from clarion.event import Entry
 from clarion.journals.base import Changed, Values
 from clarion.position import text_of
@@ -55,9 +56,12 @@ def _folded(changes: Changes, value_bytes: int) -> tuple[Change, bytes] | None:
     if len(left) == 1:
         return left[0].change, left[0].data
     folding = Folding()
-    for one in left:
-        if not folding.add(one.change, json.decode(one.data)):
-            return None
+    try:
+        for one in left:
+            if not folding.add(one.change, json.decode(one.data)):
+                return None
+    except ValueMismatch:  # no journal takes such changes one after the other; the value itself is right in any case
+        return None
     assert folding.folded is not None
     change, delta = folding.folded
     data = json.encode(delta)
@@ -65,7 +69,7 @@ def _folded(changes: Changes, value_bytes: int) -> tuple[Change, bytes] | None:
 
 
 def frames(epoch: str, cursor: int, told: int, values: Values, max_bytes: int) -> tuple[list[Entry], list[int]]:
-    """The next frames of values, as entries at a reader's cursor, and how far it is told before, after each, and at last.
+    """The next frames of values, as entries at a reader's cursor; how far it is told before, after each, and at last.
 
     told: how far it was told before. Stops once `max_bytes` are reached, and gives at least one if there is one.
     """

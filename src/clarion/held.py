@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from clarion import json
-from clarion.changes import Said
+from clarion.changes import Said, change_body
 from clarion.errors import NoValue, ValueTooLarge
 from clarion.event import Draft
 from clarion.values import MISSING, Change, applied
@@ -56,3 +56,14 @@ def revised(held: Held | None, draft: Draft, told: Said, offset: int) -> Held:
         raise ValueTooLarge(told.subject, size_bytes, draft.max_value_bytes)
     expires_ms = None if ttl_ms is None else draft.created_ms + ttl_ms
     return Held(told.name, value, offset, size_bytes, ttl_ms, expires_ms)
+
+
+def as_told(before: Held | None, draft: Draft, told: Said, after: Held) -> Draft:
+    """The draft of a change as it is appended and told: one that begins a value is a `set` of it.
+
+    A reader may still show an earlier value whose time was over, and would put what begins anew onto that.
+    """
+    if told.change in (Change.SET, Change.DELETE) or (before is not None and before.lives(draft.created_ms)):
+        return draft
+    body = change_body(Change.SET, told.name, told.subject, json.encode(after.value))
+    return draft._replace(body=body, change=Change.SET)

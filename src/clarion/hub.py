@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
@@ -334,4 +335,4 @@ def _interval_ms(max_rate_per_second: float | None) -> int:
         return 0
     if not 1 / MAX_SECONDS < max_rate_per_second < MOST_RATE_PER_SECOND:  # not for NaN either
         raise ValueError(f"max_rate_per_second must be above 0 and below {MOST_RATE_PER_SECOND:g}")
-    return max(1, round(1000 / max_rate_per_second))
+    return ceil(1000 / max_rate_per_second)

@@ -43,6 +43,8 @@ def encode(data: Any) -> bytes:
         raise InvalidEvent("data is nested too deeply, or contains itself") from None
     except (TypeError, ValueError, UnicodeError) as error:
         raise InvalidEvent(f"data cannot be said in JSON: {error}") from error
+    if b"\n" in line or b"\r" in line:  # only JSON that was made elsewhere (msgspec.Raw) can have them
+        raise InvalidEvent("data holds JSON of several lines; decode it first, or give text=")
     if not line.isascii():
         for char, escape in _LINE_ENDS:
             if char in line:

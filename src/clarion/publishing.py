@@ -117,7 +117,9 @@ class Drafts:
         """For several changes. One that is refused refuses all."""
         drafts: list[Draft] = []
         for one in changes:
-            change = NAMES.get(one.change)
+            if not isinstance(one, ValueChange):
+                raise InvalidEvent(f"change_many takes clarion.ValueChange, not {type(one).__name__}")
+            change = NAMES.get(one.change) if isinstance(one.change, str) else None
             if change is None:
                 raise InvalidEvent(f"a change must be one of {', '.join(NAMES)}, not {one.change!r}")
             drafts.append(self.to_value(one.topic, change, one.data, now_ms, one.event, one.ttl, one.key, one.user))

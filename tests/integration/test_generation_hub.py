@@ -15,6 +15,7 @@ from clarion import Hub, Limits
 from clarion.errors import InvalidEvent, InvalidTopic, JournalUnavailable, ValueTooLarge
 from clarion.generation import GenerationRunning, GenerationWriter
 from clarion.work.failures import Cancelled, NotCancellable, PublicError, UnknownWork
+from tests.integration.in_process import request, stream
 
 SECONDS = 10
 TOPIC = "chat/1"
@@ -70,8 +71,6 @@ async def test_it_is_answered_at_once_and_goes_on_by_itself(hub: Hub) -> None:
     value = await ended(hub)
     assert (value["status"], value["text"]) == ("completed", "Hello world")
     assert value["endedAt"] >= value["startedAt"]
-    with pytest.raises(UnknownWork):
-        await hub.cancel(TOPIC)
 
 
 async def test_readers_are_told_a_set_then_appends_then_the_end(hub: Hub) -> None:
@@ -86,6 +85,37 @@ async def test_readers_are_told_a_set_then_appends_then_the_end(hub: Hub) -> Non
     assert seen[0] == ("generation", "set")
     assert set(seen[1:-1]) == {("generation.append", "append")}
     assert seen[-1] == ("generation.merge", "merge")
+
+
+async def test_a_viewer_leaves_and_comes_back_to_the_whole_in_one_frame_and_then_the_rest(hub: Hub) -> None:
+    more = asyncio.Event()
+
+    async def produce(out: GenerationWriter) -> None:
+        for _ in range(2_000):
+            await out.write(" word")
+        await more.wait()
+        await out.write(" more")
+
+    viewing = request(hub.stream(topics=[TOPIC]))
+    await viewing.connected()
+    await hub.generate(TOPIC, produce)
+    await viewing.until("generation")
+    await viewing.hang_up()
+    async with asyncio.timeout(SECONDS):
+        while len((await hub.get(TOPIC))["text"]) < 10_000:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    for path in ("reload", "another device"):
+        async with stream(hub.stream(topics=[TOPIC]), path=path) as again:
+            await again.connected()
+            whole = await again.next()
+            assert whole is not None
+            assert (whole.type, json.loads(whole.data)["text"]) == ("generation", " word" * 2_000)
+            assert len(again.body) <= 1.2 * 10_000
+    async with stream(hub.stream(topics=[TOPIC])) as last:
+        await last.until("generation")
+        more.set()
+        rest = await last.until("generation.merge")
+    assert "".join(json.loads(one.data).get("text", "") for one in rest) == " more"
 
 
 async def test_an_iterable_of_text_is_a_producer(hub: Hub) -> None:
@@ -162,6 +192,8 @@ async def test_only_its_user_may_stop_it(hub: Hub) -> None:
     await begun(hub, user="ann")
     with pytest.raises(UnknownWork):
         await hub.cancel(TOPIC, user="bob")
+    with pytest.raises(UnknownWork):
+        await hub.cancel("chat/2")
     await hub.cancel(TOPIC, user="ann")
     assert (await ended(hub, user="ann"))["status"] == "cancelled"
     assert await hub.get(TOPIC) is None

@@ -22,7 +22,7 @@ from clarion.topics import check_id, check_topic
 from clarion.work.addresses import Address
 from clarion.work.endings import VALUE_SECONDS
 from clarion.work.failures import Cancelled, Failure, UnknownWork, report
-from clarion.work.leases import ASKED, LEASE_SECONDS, SHUTDOWN, Lease, check_lease_seconds
+from clarion.work.leases import ASKED, LEASE, LEASE_SECONDS, SHUTDOWN, Lease, check_lease_seconds
 from clarion.work.ports import HubPort
 from clarion.work.status import CANCELLED, COMPLETED, ENDED, FAILED, LOST
 from clarion.work.viewers import NoViewers, no_viewers_seconds
@@ -169,23 +169,28 @@ class Generations:
 
     async def _make_room(self, lease: Lease, replace: bool) -> None:
         """Refuse, or cancel, what is under way on the topic."""
-        supervisor, topic = self._hub.supervisor, lease.id
         deadline_ms = self._clock.monotonic_ms() + REPLACE_MS
         asked = False
-        while True:
-            try:
-                present = await supervisor.find(topic)
-            except UnknownWork:
-                return
+        while (present := await self._under_way(lease.id)) is not None:
             if not replace or present.kind != KIND or self._clock.monotonic_ms() > deadline_ms:
-                raise GenerationRunning(topic)
+                raise GenerationRunning(lease.id)
             if not asked:
                 asked = True
                 try:
-                    await supervisor.cancel(topic)
+                    await self._hub.supervisor.cancel(lease.id)
                 except UnknownWork:
                     return
             await asyncio.sleep(REPLACE_POLL_SECONDS)
+
+    async def _under_way(self, topic: str) -> Lease | None:
+        supervisor = self._hub.supervisor
+        try:
+            lease = await supervisor.find(topic)
+        except UnknownWork:
+            return None
+        if supervisor.working(topic) or topic in await self._hub.control_values(LEASE):
+            return lease
+        return None  # it has just ended, which this hub has not heard yet
 
     async def _start(self, run: _Run, target: HubTarget) -> str:
         """Take the lease and tell the start, or raise and leave no trace. Returns its position.

@@ -117,12 +117,13 @@ class MemoryJournal:
         return None
 
     def _entry(self, offset: int, draft: Draft, revised: Revised | None) -> Entry:
-        frame = event_frame(self.epoch, offset, draft.body)
         if revised is None:
+            frame = event_frame(self.epoch, offset, draft.body)
             return Entry(offset, draft.topic, frame, draft.created_ms, draft.expires_ms, draft.ephemeral)
-        self._values.put(*revised)
-        size = revised[1].size_bytes
-        return Entry(offset, draft.topic, frame, draft.created_ms, change=draft.change, value_bytes=size)
+        key, held, draft = revised
+        self._values.put(key, held)
+        frame = event_frame(self.epoch, offset, draft.body)
+        return Entry(offset, draft.topic, frame, draft.created_ms, change=draft.change, value_bytes=held.size_bytes)
 
     async def values(self, topics: TopicSet | None, *, after: int, exact: bool, max_bytes: int, now_ms: int) -> Values:
         self._check_open()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
-from typing import Final
+from typing import Final, NamedTuple
 
 from clarion import json
 from clarion.changes import said
 from clarion.event import Draft
-from clarion.held import Held, revised
+from clarion.held import Held, as_told, revised
 from clarion.journals.base import Changed, Values
 from clarion.topics import TopicSet
 from clarion.values import MISSING, Change
@@ -20,7 +20,14 @@ MOST_TOMBSTONES: Final = 10_000  # deletions that are remembered: some 5 MB; who
 SWEEP_CHANGES: Final = 64  # places of changes that count no more, before they are swept out
 
 Key = tuple[str, str]  # topic, and the subject that it is told under
-Revised = tuple[Key, Held]
+
+
+class Revised(NamedTuple):
+    """What a draft makes of its value. draft: as it is to be appended."""
+
+    key: Key
+    held: Held
+    draft: Draft
 
 
 class ValueTable:
@@ -28,7 +35,7 @@ class ValueTable:
 
     def __init__(self) -> None:
         self._held: dict[Key, Held] = {}
-        self._order: list[tuple[int, Key]] = []  # by the offsets of changes; what was changed again since counts no more
+        self._order: list[tuple[int, Key]] = []  # by offset; what was changed again since counts no more
         self._subjects: dict[str, dict[str, None]] = {}
         self._tombstones: dict[Key, None] = {}  # the oldest first
         self._due: list[tuple[int, Key]] = []  # when to look whether a time is over; only what `_awaited` says counts
@@ -59,8 +66,9 @@ class ValueTable:
                 continue
             told = said(draft.body)
             key = (draft.topic, told.subject)
-            fresh[key] = revised(fresh.get(key) or self._held.get(key), draft, told, offset)
-            outcome.append((key, fresh[key]))
+            before = fresh.get(key) or self._held.get(key)
+            fresh[key] = held = revised(before, draft, told, offset)
+            outcome.append(Revised(key, held, as_told(before, draft, told, held)))
         return outcome
 
     def put(self, key: Key, held: Held) -> None:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from clarion import json
 from clarion.changes import said
 from clarion.event import Draft
-from clarion.held import Held, revised
+from clarion.held import Held, as_told, revised
 from clarion.journals.sqlite_values import Facts, find, load
 from clarion.values import MISSING, Change
 
@@ -103,8 +103,8 @@ class Changing:
                 self._kept[key] = kept
         self._undo.clear()
 
-    def change(self, draft: Draft, offset: int) -> tuple[Key, int]:
-        """Apply a draft's change. Returns which value it is, and how large that is at most.
+    def change(self, draft: Draft, offset: int) -> tuple[Key, int, Draft]:
+        """Apply a draft's change. Returns which value it is, how large that is at most, and the draft to append.
 
         Raises what `clarion.held.revised` raises.
         """
@@ -113,10 +113,12 @@ class Changing:
         before = self._kept.get(key)
         if before is None:
             before = self._stored(key, draft.created_ms)
-        held = revised(None if before is None else before.held, draft, told, offset)
+        held_before = None if before is None else before.held
+        held = revised(held_before, draft, told, offset)
+        draft = as_told(held_before, draft, told, held)
         self._undo.append((key, self._kept.get(key)))
-        self._kept[key] = _next(before, held, told.change, len(told.data), draft.created_ms)
-        return key, held.size_bytes
+        self._kept[key] = _next(before, held, draft.change, len(told.data))
+        return key, held.size_bytes, draft
 
     def write(self) -> None:
         """Store what was changed, within the transaction."""
@@ -177,12 +179,10 @@ def _kept(facts: Facts, held: Held) -> Kept:
     return Kept(facts.id, held, Base.STAYS, facts.based, facts.delta_count, facts.delta_bytes)
 
 
-def _next(before: Kept | None, held: Held, change: Change, size: int, now_ms: int) -> Kept:
+def _next(before: Kept | None, held: Held, change: Change, size: int) -> Kept:
     row = None if before is None else before.id
-    if change in (Change.SET, Change.DELETE):
+    if before is None or change in (Change.SET, Change.DELETE):
         return Kept(row, held, Base.ENTRY, held.offset, 0, 0)
-    if before is None or not before.held.lives(now_ms):
-        return Kept(row, held, Base.ROLLED_UP, held.offset, 0, 0)
     count, total = before.delta_count + 1, before.delta_bytes + size
     base_bytes = held.size_bytes - total  # about: sizes are counted up, change by change
     is_due = count >= ROLL_UP_DELTAS or total >= max(ROLL_UP_BYTES, base_bytes)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
+from clarion import json
 from clarion.errors import ClarionError, JournalError
 from clarion.event import Draft, Entry
 from clarion.journals.base import KEY_WINDOW_SECONDS, Appended
@@ -125,7 +126,7 @@ class Store:
                 self._roll_back()
         except sqlite3.Error as error:
             raise self._file.told(error, "read") from error
-        return held.value if held.lives(now_ms) else None
+        return json.decode(json.encode(held.value)) if held.lives(now_ms) else None  # not what the cache has
 
     def refresh(self) -> None:
         """Look up what the file holds now; within a transaction, or as of any moment."""
@@ -199,9 +200,10 @@ class _Numbering:
         if draft.key is not None and (first := self._first_of(draft, draft.key)) is not None:
             return Appended(first, True)
         offset = self.newest + 1
+        if draft.change:
+            self._changed[offset], size, draft = self.changing.change(draft, offset)
         frame = event_frame(self._epoch, offset, draft.body)
         if draft.change:
-            self._changed[offset], size = self.changing.change(draft, offset)
             row: Row = (offset, draft.topic, draft.created_ms, None, EPHEMERAL + draft.change, frame, size)
         else:
             kind = EPHEMERAL if draft.ephemeral else EVENT

@@ -23,6 +23,7 @@ class _Targets:
         self.lock = threading.RLock()
         self.by_url: dict[str, PublisherTarget] = {}
         self.by_publisher: weakref.WeakValueDictionary[int, PublisherTarget] = weakref.WeakValueDictionary()
+        self.publishers: list[Publisher] = []  # those made here
         self.forking: list[PublisherTarget] = []
         self.closes_at_exit = False
 
@@ -42,7 +43,9 @@ def target_of(to: Destination) -> Target:
         with _targets.lock:
             target = _targets.by_url.get(to)
             if target is None:
-                target = _targets.by_url[to] = PublisherTarget(Publisher(to), to)
+                publisher = Publisher(to)
+                target = _targets.by_url[to] = PublisherTarget(publisher, to)
+                _targets.publishers.append(publisher)
             _close_at_exit()
             return target
     if isinstance(to, Publisher):
@@ -74,6 +77,8 @@ def _close_at_exit() -> None:
 def _close_all() -> None:
     for target in _targets.all():
         target.close()
+    for publisher in _targets.publishers:
+        publisher.close()
 
 
 def _before_fork() -> None:
