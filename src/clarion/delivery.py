@@ -8,7 +8,6 @@ readers that are behind have a slice of their own after it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -17,14 +16,15 @@ from typing import Final
 from clarion import wire
 from clarion.clock import Clock
 from clarion.event import Entry
-from clarion.fanout import Fanout, events_only
+from clarion.fanout import Fanout
+from clarion.folding import events_only, joined
 from clarion.observer import Observer
 from clarion.pacing import Pacing, Work
 from clarion.pager import Pager
 from clarion.paging import Paging
 from clarion.plan import Indexes, Plan, Share
 from clarion.position import text_of
-from clarion.sinks.base import Block, Lane
+from clarion.sinks.base import Block, Lane, Telling
 from clarion.sinks.socket import SocketReader
 from clarion.subscription import State, Subscription
 
@@ -47,9 +47,12 @@ class _Pass:
         if block is None:
             plan = self.plan
             entries = [plan.entries[index] for index in indexes]
+            telling: Telling = told
             if told is not None:
                 entries = events_only(epoch, entries, told)
-            block = lane.block(entries, plan.after, plan.through, b"", told)
+            elif (folded := joined(epoch, entries, plan.after, plan.through)) is not None:
+                entries, telling = folded
+            block = lane.block(entries, plan.after, plan.through, b"", telling)
             self._blocks[lane, indexes, told] = block
         return block
 

@@ -11,15 +11,13 @@ cursor, `told`, and the ids of what it gets meanwhile say both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from clarion import wire
-from clarion.audience import Audience, Audiences
+from clarion.audience import Audiences
 from clarion.blocks import BlockCache
 from clarion.event import Entry
-from clarion.folding import by_value, fold, frames
+from clarion.folding import events_only, fold, frames, is_foldable
 from clarion.log import SEGMENT_BYTES, Log, Segment
 from clarion.plan import Plan
 from clarion.subscription import State, Subscription
@@ -227,7 +225,7 @@ class Fanout:
         is_whole = reader.exact and told == after
         if is_whole:
             changes = [entry for entry in entries if entry.change]
-            if not changes or (self._may_tell(reader, through) and not _is_foldable(changes)):
+            if not changes or (self._may_tell(reader, through) and not is_foldable(changes)):
                 return lane.block(entries, after, through)
         return lane.block(events_only(self.epoch, entries, told), after, through, b"", told)
 
@@ -245,20 +243,6 @@ class Fanout:
             if size >= BATCH_BYTES:
                 return batch[:count]
         return batch
-
-
-def events_only(epoch: str, entries: Iterable[Entry], told: int) -> list[Entry]:
-    """The entries that change no value, with ids that say up to where values were told."""
-    return [_marked(epoch, entry, told) for entry in entries if not entry.change]
-
-
-def _marked(epoch: str, entry: Entry, told: int) -> Entry:
-    frame = wire.marked_frame(epoch, entry.frame, entry.offset, told)
-    return Entry(entry.offset, entry.topic, frame, entry.created_ms, entry.expires_ms, entry.ephemeral)
-
-
-def _is_foldable(changes: list[Entry]) -> bool:
-    return len(changes) > 1 and len(by_value(changes)) < len(changes)
 
 
 def _is_for(entry: Entry, reader: Subscription, now_ms: int) -> bool:

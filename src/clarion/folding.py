@@ -12,6 +12,7 @@ from clarion.event import Entry
 from clarion.journals.base import Changed, Values
 from clarion.position import text_of
 from clarion.values import Change, Folding
+from clarion.wire import marked_frame
 
 
 class Changes(NamedTuple):
@@ -66,6 +67,37 @@ def _folded(changes: Changes, value_bytes: int) -> tuple[Change, bytes] | None:
     change, delta = folding.folded
     data = json.encode(delta)
     return (change, data) if change is Change.SET or len(data) <= value_bytes else None
+
+
+def joined(epoch: str, entries: Sequence[Entry], after: int, through: int) -> tuple[list[Entry], list[int]] | None:
+    """Entries of a batch with each value told once, behind the other events, and how far values are told with each.
+
+    None if no value is changed twice in it, or if what is told of one would have to be the value itself.
+    """
+    changes = [entry for entry in entries if entry.change]
+    if not is_foldable(changes):
+        return None
+    values = fold(changes, through)
+    if values is None:
+        return None
+    events = events_only(epoch, entries, after)
+    told, telling = frames(epoch, through, after, values, sum([len(entry.frame) for entry in changes]))
+    return events + told, [after] * len(events) + telling
+
+
+def is_foldable(changes: Sequence[Entry]) -> bool:
+    """Whether one of these changes is of the same value as another."""
+    return len(changes) > 1 and len(by_value(changes)) < len(changes)
+
+
+def events_only(epoch: str, entries: Iterable[Entry], told: int) -> list[Entry]:
+    """The entries that change no value, with ids that say up to where values were told."""
+    return [_marked(epoch, entry, told) for entry in entries if not entry.change]
+
+
+def _marked(epoch: str, entry: Entry, told: int) -> Entry:
+    frame = marked_frame(epoch, entry.frame, entry.offset, told)
+    return Entry(entry.offset, entry.topic, frame, entry.created_ms, entry.expires_ms, entry.ephemeral)
 
 
 def frames(epoch: str, cursor: int, told: int, values: Values, max_bytes: int) -> tuple[list[Entry], list[int]]:

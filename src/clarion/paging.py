@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 
 from clarion import wire
 from clarion.errors import JournalError
-from clarion.fanout import Fanout, events_only
+from clarion.fanout import Fanout
+from clarion.folding import events_only
 from clarion.journals.base import Page
 from clarion.observer import Observer
 from clarion.pager import CONCURRENT_PAGES, Pager

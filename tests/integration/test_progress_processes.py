@@ -18,6 +18,7 @@ from clarion.progress.members import _registry
 from clarion.progress.progress import Progress
 from clarion.progress.publisher_target import PublisherTarget
 from clarion.progress.shared import MAX_NODES, Head, Node, PartReader, Parts, PartWriter
+from clarion.progress.step import MAX_NAME_CHARS, MAX_TASK_STEPS
 from clarion.work.failures import Cancelled
 from tests.unit.works import FakePublisher, Store
 
@@ -189,6 +190,19 @@ def test_children_are_told_to_stop(target, store, method):
     task.finish(Cancelled("import:42"))
 
 
+def test_a_child_that_comes_after_the_request_stops_too(target):
+    context = multiprocessing.get_context("spawn")
+    task = Progress("import:42", to=target)
+    task.start()
+    task.cancel()
+    began = context.Event()
+    process = context.Process(target=wait_until_cancelled, args=(task, began))
+    process.start()
+    process.join()
+    assert process.exitcode == 7
+    task.finish(Cancelled("import:42"))
+
+
 def test_what_comes_after_the_end_goes_nowhere(target):
     with Progress("import:42", to=target, total=10) as task:
         data = pickle.dumps(task)
@@ -294,8 +308,8 @@ def test_a_part_says_what_was_written_last(head):
     parts.discover()
     nodes = [Node(-1, 0, "", 1.0, None, "running"), Node(0, -1, "Load é", 3.0, 10.0, "running")]
     writer.describe(nodes)
-    writer.count(0, 5)
-    writer.count(1, 2.5)
+    writer.counts[0] = 5
+    writer.counts[1] = 2.5
     writer.say("file é")
     (part,) = parts.read()
     assert part == (tuple(nodes), (5.0, 2.5), "file é", 1)
@@ -315,12 +329,31 @@ def test_of_what_is_just_being_written_the_state_before_is_read(head):
     assert reader.read() == before
 
 
+def test_what_changes_while_it_is_read_is_read_again_later(head, monkeypatch):
+    writer = PartWriter(head.folder)
+    (path,) = head.folder.glob("part-*")
+    reader = PartReader(path)
+    writer.say("before")
+    before = reader.read()
+    writer.say("one")
+
+    def written_meanwhile(data):
+        writer.say("two")
+        return bytes(data)
+
+    monkeypatch.setattr("clarion.progress.shared.bytes", written_meanwhile, raising=False)
+    assert reader.read() == before
+    monkeypatch.undo()
+    assert reader.read().message == "two"
+
+
 def test_more_steps_than_fit_are_refused(head):
     writer = PartWriter(head.folder)
     with pytest.raises(ValueError):
         writer.describe([Node(-1, 0, "", 1.0, None, "running")] * (MAX_NODES + 1))
     with pytest.raises(ValueError):
-        writer.describe([Node(-1, 0, "x" * 200, 1.0, None, "running")] * 400)
+        writer.describe([Node(-1, 0, "x" * 2_000, 1.0, None, "running")] * 400)
+    writer.describe([Node(-1, 0, "\u2028" * MAX_NAME_CHARS, 1.0, 1e300, "cancelled")] * (MAX_TASK_STEPS + 1))
 
 
 def test_a_file_that_is_not_ready_is_passed_over(head):

@@ -136,6 +136,28 @@ async def test_after_a_bye_it_comes_back_no_sooner_than_told(reason: str) -> Non
     assert world.reasons[1] == reason
 
 
+async def test_a_bye_is_no_failure_and_no_success() -> None:
+    world = World(
+        DOWN, DOWN, Reply(connected(), bye("limit", 1000)), DOWN, Reply(connected("k3v9-4", mode="resumed"), DONE),
+        chance=1.0,
+    )  # fmt: skip
+    async with world.source:
+        await world.rest()
+    assert world.waits == [3.0, 6.0, 1.5, 4.0]  # `retry:` became one second, and there were two failures before
+
+
+async def test_who_asks_for_a_connection_now_forgets_the_failures() -> None:
+    world = World(DOWN, DOWN, DOWN, DOWN, Reply(connected(), DONE), chance=1.0)
+    async with world.source as source:
+        task = asyncio.ensure_future(world.rest())
+        await until(lambda: len(world.waits) == 1)
+        world.clock.advance(3)
+        await until(lambda: len(world.waits) == 2)
+        source.reconnect()
+        await world.run(task)
+    assert world.waits == [3.0, 6.0, 3.0, 6.0]
+
+
 # The end.
 
 

@@ -55,7 +55,9 @@ def test_from_beginning_to_end(process):
         process.pass_time(0.1)
         assert (process.value["progress"], process.value["message"]) == (25.0, "row 1")
     assert (process.value["status"], process.value["progress"]) == ("completed", 100.0)
+    process.pass_time(25)
     assert process.store.control == {}
+    assert process.store.statuses("import:42") == ["running", "running", "completed"]
 
 
 def test_its_lease_is_renewed_while_it_lives(process):

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from clarion.progress.progress import current_progress
-from clarion.progress.tasks import TASK_THREADS, Tasks
+from clarion.progress.tasks import Tasks
 from clarion.testing import ManualClock
 from clarion.work.failures import Cancelled
 from tests.unit.works import FakeHub, Store, settle
@@ -180,25 +180,67 @@ async def test_starting_and_waiting_from_another_thread(hub, store):
     assert await asyncio.to_thread(elsewhere) == 7
 
 
-async def test_what_waits_for_a_thread_is_pending_and_can_be_cancelled(hub, store):
-    go_on = threading.Event()
+class Threads:
+    """Tasks in threads that all wait for one word, of which one runs at a time."""
 
-    @hub.tasks.task
-    def report(task):
-        assert go_on.wait(10)
+    def __init__(self, hub, monkeypatch):
+        monkeypatch.setattr("clarion.progress.tasks.TASK_THREADS", 1)
+        self.go_on = threading.Event()
 
-    tasks = [report.start() for _ in range(TASK_THREADS)]
-    late = [report.start() for _ in range(2)]
-    while len(store.values) < TASK_THREADS + 2:  # noqa: ASYNC110 - threads begin
+        @hub.tasks.task
+        def report(task):
+            assert self.go_on.wait(10)
+
+        self.start = report.start
+
+
+@pytest.fixture
+def threads(hub, monkeypatch):
+    threads = Threads(hub, monkeypatch)
+    yield threads
+    threads.go_on.set()
+
+
+async def until_told(store, number):
+    while len(store.values) < number:  # noqa: ASYNC110 - a thread begins
         await asyncio.sleep(0.01)
-    assert [store.values[task.id, None]["status"] for task in late] == ["pending"] * 2
-    await hub.supervisor.cancel(late[0].id)
-    go_on.set()
-    await asyncio.gather(*tasks, late[1])
-    with pytest.raises(Cancelled):
-        await late[0]
-    assert [store.values[task.id, None]["status"] for task in late] == ["cancelled", "completed"]
+
+
+async def test_what_waits_for_a_thread_is_pending_and_runs_in_its_turn(hub, store, threads):
+    tasks = [threads.start() for _ in range(3)]
+    await until_told(store, 3)
+    assert [store.values[task.id, None]["status"] for task in tasks] == ["running", "pending", "pending"]
+    threads.go_on.set()
+    await asyncio.gather(*tasks)
+    assert [store.statuses(task.id)[-1] for task in tasks] == ["completed"] * 3
+    begun = [change.topic for change in store.told if change.data["status"] == "running"]
+    assert begun == [task.id for task in tasks]
     assert store.control == {}
+
+
+async def test_what_waits_for_a_thread_is_cancelled_at_once(hub, store, threads):
+    tasks = [threads.start() for _ in range(3)]
+    await until_told(store, 3)
+    await hub.supervisor.cancel(tasks[1].id)
+    with pytest.raises(Cancelled):
+        await tasks[1]
+    assert store.values[tasks[1].id, None]["status"] == "cancelled"
+    assert not tasks[0].done()
+    threads.go_on.set()
+    await asyncio.gather(tasks[0], tasks[2])
+
+
+async def test_what_waits_for_a_thread_is_lost_when_the_hub_closes(hub, store, threads):
+    tasks = [threads.start() for _ in range(2)]
+    await until_told(store, 2)
+    closing = asyncio.ensure_future(hub.supervisor.close())
+    with pytest.raises(Cancelled):
+        await tasks[1]
+    assert store.values[tasks[1].id, None]["status"] == "lost"
+    threads.go_on.set()
+    await closing
+    await tasks[0]
+    assert store.values[tasks[0].id, None]["status"] == "completed"
 
 
 async def test_the_function_itself_can_be_called_with_a_progress(hub):

@@ -201,7 +201,7 @@ async def test_a_failing_journal_is_tried_again_and_does_not_spin(hub, store, cl
     await settle()
     store.failing = True
     with caplog.at_level(logging.WARNING, "clarion.work"):
-        await pass_time(clock, 35, 1)
+        await pass_time(clock, 35)
     assert 2 <= len(caplog.records) <= 8
     store.failing = False
     await pass_time(clock, 2, 0.5)

@@ -60,7 +60,8 @@ class GenerationCalls:
         """The same for code of your own: `async with hub.generation(topic) as out: await out.write("...")`.
 
         It ends with the block: `completed`, or `failed` with what the block raises, which goes on to the caller. A
-        request to stop cancels the task that is in the block, and the `async with` raises `Cancelled`.
+        request to stop cancels the task that is in the block, and the `async with` raises `Cancelled`. It is left when
+        its end is in the journal, however long that takes.
 
         Raises what `generate` raises, and at the end what could not be told (`ValueTooLarge`, `JournalError`).
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
@@ -75,8 +76,8 @@ class Progress(Record):
         except Exception:
             self._forget()
             raise
-        if self._common.reason is not None:
-            self.finish(stop := Cancelled(self.id, self._common.reason))
+        if self.asked is not None:
+            self.finish(stop := Cancelled(self.id, self.asked))
             raise stop
 
     async def start_async(self, *, waiting: bool = False) -> None:
@@ -217,6 +218,15 @@ class Progress(Record):
         if not is_cancel(error):
             return FAILED
         return LOST if self._common.reason == SHUTDOWN else CANCELLED
+
+    @property
+    def asked(self) -> str | None:
+        """Why it is to stop (see `clarion.work.leases`); None if it is not."""
+        return self._common.reason
+
+    def wake_with(self, wake: Callable[[], Any]) -> None:
+        """Have `wake()` called, from any thread, when something is to be told or done, until the task begins."""
+        self._common.wake = wake
 
     def enter(self) -> None:
         """Make it what `current_progress` gives in this context; `with` does it."""

@@ -41,15 +41,15 @@ ENDED: Final = 255  # ... but this one: what is counted now goes nowhere
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - what is made there is private
 MAX_NODES: Final = 512  # steps of one process, the task itself included
 MESSAGE_BYTES: Final = 1_024  # more than is told of a message
-PART_BYTES: Final = 65_536  # of one process: counters, a message, and 60 KB to describe steps
+PART_BYTES: Final = 512 * 1024  # of one process; what is not written takes no memory
 
 _HEAD_BYTES: Final = 16
 _SEQUENCE: Final = struct.Struct("<Q")  # at 0: odd while the description is being written
 _LENGTHS: Final = struct.Struct("<IIQ")  # at 8: of the description, of the message, and the number of the message
-_COUNT: Final = struct.Struct("<d")
+_COUNT_BYTES: Final = 8  # a double, in the machine's own order: nobody else reads it
 _MESSAGE_AT: Final = 24
 _COUNTS_AT: Final = _MESSAGE_AT + MESSAGE_BYTES
-_NODES_AT: Final = _COUNTS_AT + MAX_NODES * _COUNT.size
+_NODES_AT: Final = _COUNTS_AT + MAX_NODES * _COUNT_BYTES
 _PREFIX: Final = "clarion-progress-"
 _PART: Final = "part-"
 HEAD: Final = "head"
@@ -106,9 +106,9 @@ class Head:
         return cls(folder, _opened(folder / HEAD, _HEAD_BYTES))
 
     @property
-    def said(self) -> int:
-        """RUNNING, ENDED, or why to stop."""
-        return self._memory[0]
+    def memory(self) -> mmap.mmap:
+        """Its first byte is RUNNING, ENDED, or why to stop."""
+        return self._memory
 
     def say(self, state: int) -> None:
         """Say it to all processes."""
@@ -124,22 +124,22 @@ class Head:
 
 
 class PartWriter:
-    """The file of this process. The caller sees to it that one thread writes at a time."""
+    """The file of this process. The caller sees to it that one thread writes at a time, but to `counts`.
+
+    counts: what each step has counted in this process, by its index.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._memory, descriptor = _made(folder / f"{_PART}{os.getpid()}-{secrets.token_hex(4)}", PART_BYTES)
         os.close(descriptor)
+        self.counts = memoryview(self._memory)[_COUNTS_AT:_NODES_AT].cast("d")
         self._sequence = 0
         self._nodes_length = 0
         self._message_length = 0
         self._message_number = 0
 
-    def count(self, index: int, count: float) -> None:
-        """What the step at `index` has counted in this process."""
-        _COUNT.pack_into(self._memory, _COUNTS_AT + index * _COUNT.size, count)
-
     def describe(self, nodes: list[Node]) -> None:
-        """Which steps there are. Raises `ValueError` for more than fit."""
+        """Which steps there are. Raises `ValueError` for more than fit, which a task's own bounds do not allow."""
         data = json.encode(nodes)
         if len(nodes) > MAX_NODES or _NODES_AT + len(data) > PART_BYTES:
             raise ValueError(f"a process can have at most {MAX_NODES} steps of a task, with short names")
@@ -189,7 +189,7 @@ class PartReader:
                 self._nodes = tuple([Node(*node) for node in json.decode(nodes)]) if nodes else ()
                 self._message = message.decode("utf-8", "replace")
                 self._message_number = number
-        counts = struct.unpack_from(f"<{len(self._nodes)}d", self._memory, _COUNTS_AT)
+        counts = struct.unpack_from(f"={len(self._nodes)}d", self._memory, _COUNTS_AT)
         return Part(self._nodes, counts, self._message, self._message_number)
 
 

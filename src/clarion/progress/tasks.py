@@ -54,7 +54,7 @@ class Task(Generic[Result]):
         return self._future.result(timeout)
 
     def __await__(self) -> Generator[Any, None, Result]:
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+        return asyncio.wrap_future(self._future).__await__()
 
     def ended(self, call: Callable[[], Result]) -> None:
         """What came of it is what `call` returns or raises."""
@@ -108,6 +108,7 @@ class Tasks:
         self._target = HubTarget(hub, clock, url)
         self._threads: ThreadPoolExecutor | None = None
         self._in_threads = 0
+        self._waiting: dict[asyncio.Event, None] = {}  # who waits for a thread, in order
         self._running: set[asyncio.Task[None]] = set()
 
     def progress(self, task_id: str | None = None, **options: Unpack[TaskOptions]) -> Progress:
@@ -164,29 +165,49 @@ class Tasks:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False)
             self._threads = None
 
     async def _run_in_thread(self, task: Task[Any], call: Callable[[], Any]) -> None:
-        """Give it to a thread. Nobody waits for that here: a thread sees a request to stop at its next `advance`."""
+        """Give it to a thread once one is free. In the thread, it sees a request to stop at its next `advance`."""
+        try:
+            if self._in_threads >= TASK_THREADS:
+                await self._wait_for_thread(task.progress)
+            if task.progress.asked is not None:  # it begins and ends at once
+                await task.progress.start_async()
+        except Exception as error:
+            task.ended(partial(_raise, error))
+            return
+        self._in_threads += 1
         if self._threads is None:
             self._threads = ThreadPoolExecutor(TASK_THREADS, thread_name_prefix="clarion-task")
-        self._in_threads += 1
-        if self._in_threads > TASK_THREADS:
+        context, loop = contextvars.copy_context(), asyncio.get_running_loop()
+
+        def done(_: Future[None]) -> None:
             try:
-                await self._target.tell_waiting(task.progress)
-            except Exception as error:
-                self._in_threads -= 1
-                task.ended(partial(_raise, error))
-                return
+                loop.call_soon_threadsafe(self._thread_is_free)
+            except RuntimeError:  # the loop is closed, and this is the last that was left
+                pass
 
-        def done(future: Future[None]) -> None:
-            self._in_threads -= 1
-            if future.cancelled():  # the hub closes, and no thread has taken it
-                task.ended(partial(_raise, Cancelled(task.id, SHUTDOWN)))
-
-        context = contextvars.copy_context()
         self._threads.submit(lambda: context.run(_run_here, task, call)).add_done_callback(done)
+
+    async def _wait_for_thread(self, progress: Progress) -> None:
+        """Wait, as pending, until a thread is free or somebody asks it to stop."""
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        self._waiting[woken] = None
+        progress.wake_with(lambda: loop.call_soon_threadsafe(woken.set))
+        try:
+            await self._target.tell_waiting(progress)
+            while self._in_threads >= TASK_THREADS and progress.asked is None:
+                woken.clear()
+                await woken.wait()
+        finally:
+            del self._waiting[woken]
+
+    def _thread_is_free(self) -> None:
+        self._in_threads -= 1
+        if self._waiting:
+            next(iter(self._waiting)).set()
 
 
 async def _run(task: Task[Any], call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
