@@ -9,7 +9,7 @@ python := .venv/bin/python
 ARGS ?=
 # Tests that start no process, and tests with processes, sockets and a browser.
 fast := tests/unit tests/model tests/contract tests/architecture
-slow := tests/integration tests/fuzz
+slow := tests/integration tests/fuzz tests/generation
 browser := tests/e2e
 
 # pyright says that a newer one exists; the lock decides.
@@ -28,6 +28,7 @@ demo: setup ## Run the demo; it prints the address to open
 
 test: setup ## Run every test
 	@scripts/browser
+	@scripts/node >/dev/null
 	@echo "test: unit, model, contract, architecture"
 	@$(python) -m pytest -q -n 2 --dist worksteal $(fast) $(ARGS)
 	@echo "test: integration, fuzz"

@@ -1,6 +1,7 @@
 """`python -m benchmarks [scenario ...] [--quick] [--rounds N] [--only NAME ...] [--out FILE.json]`.
 
-Ends with 1 if any reader lost an event, got one twice or out of order, and with 2 if a target was missed.
+Ends with 1 if any reader lost an event, got one twice or out of order, or shows another value than the hub has, and
+with 2 if a target was missed.
 """
 
 import argparse
@@ -12,7 +13,18 @@ from typing import Final
 
 from benchmarks import contenders, report
 from benchmarks.outcome import Outcome, Settings
-from benchmarks.scenarios import fanout, frozen, memory, publishing, responsiveness, soak, storm
+from benchmarks.scenarios import (
+    fanout,
+    frozen,
+    generated,
+    memory,
+    publishing,
+    responsiveness,
+    soak,
+    storm,
+    values,
+    viewers,
+)
 from clarion.bench.machine import facts, is_supported, versions
 
 SCENARIOS: Final[dict[str, Callable[[Settings], Outcome]]] = {
@@ -23,6 +35,11 @@ SCENARIOS: Final[dict[str, Callable[[Settings], Outcome]]] = {
     "publish": publishing.run,
     "storm": storm.run,
     "frozen": frozen.run,
+    "generated": generated.run,
+    "viewers": viewers.run,
+    "late": values.late,
+    "slow": values.slow,
+    "advance": values.advance,
     "soak": soak.run,
 }
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from clarion.bench.machine import most_readers
+
+BRIEF_CHARS: Final = 200
+"""Of a value, in a fault: the beginning tells which one it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,8 @@ class Check:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a scenario found: a table, checks against the targets, and whatever was lost, doubled or out of
-    order."""
+    """What a scenario found: a table, checks against the targets, and whatever was lost, doubled, out of order or
+    folded to something else than the hub has."""
 
     title: str
     rows: list[Mapping[str, Any]] = field(default_factory=list)
@@ -68,3 +71,13 @@ class Outcome:
         found = {kind: count for kind, count in collected.get("faults", {}).items() if count}
         if found:
             self.faults.append(f"{who}: " + ", ".join(f"{count:,} {kind}" for kind, count in found.items()))
+
+    def agree(self, who: str, shown: Any, value: Any) -> None:
+        """Note a fault unless a reader shows what the hub has."""
+        if shown != value:
+            self.faults.append(f"{who}: shows {_brief(shown)}, and the hub has {_brief(value)}")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= BRIEF_CHARS else f"{text[:BRIEF_CHARS]}... ({len(text):,} characters)"

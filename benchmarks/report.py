@@ -51,7 +51,8 @@ def section(outcome: Outcome) -> str:
     parts.append("\n".join(f"- {note}" for note in outcome.notes))
     if outcome.faults:
         parts.append(
-            "**Not every reader got every event once and in order:**\n" + "\n".join(f"- {f}" for f in outcome.faults)
+            "**Not every reader got every event once and in order, or shows what the hub has:**\n"
+            + "\n".join(f"- {fault}" for fault in outcome.faults)
         )
     return "\n\n".join(part for part in parts if part)
 

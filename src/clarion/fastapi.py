@@ -18,7 +18,8 @@ from starlette.types import Message
 from clarion.bodies import Publication, Published, Refusal, Said
 from clarion.errors import EventTooLarge, HubClosed, InvalidEvent, InvalidTopic, JournalError
 from clarion.event import MAX_EVENT_BYTES
-from clarion.limits import RETRY_AFTER_SECONDS, Limits
+from clarion.limits import RETRY_AFTER_SECONDS, Limits, interval_ms
+from clarion.progress.routes import cancel_routes
 from clarion.publishing import Options
 from clarion.receipt import Receipt
 from clarion.retention import parse_since
@@ -71,6 +72,8 @@ class RouterOptions(TypedDict, total=False):
     since: "StartChoice"
     expires_at: Dependency | None
     max_body_bytes: int
+    can_cancel: Question | None
+    max_rate_per_second: float | None
 
 
 def router(
@@ -83,8 +86,11 @@ def router(
     since: "StartChoice" = None,
     expires_at: Dependency | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
+    can_cancel: Question | None = None,
+    max_rate_per_second: float | None = None,
 ) -> APIRouter:
-    """`GET /events`, `POST /notify/{user_id}`, `POST /broadcast` and `POST /publish`, described in OpenAPI.
+    """`GET /events`, `POST /notify/{user_id}`, `POST /broadcast`, `POST /publish` and `POST /tasks/{task_id}/cancel`,
+    described in OpenAPI.
 
     current_user: a FastAPI dependency that gives the user's id, or None for a stranger; let it raise `HTTPException`
     for who must not come in. topics: what each stream has, or a function from the user's id to that.
@@ -93,6 +99,8 @@ def router(
     can_publish(user, topic): whether the user may publish to a topic; `@user/ID` for notify, `@all` for broadcast.
     Nobody may by default. since: where a stream without a Last-Event-ID starts. expires_at: a FastAPI dependency that
     says when a stream's permission ends. max_body_bytes: of a request, before it is parsed; more is answered 413.
+    can_cancel(user, task_id): whether the user may stop a task; without it, users may stop those that were begun for
+    them (`clarion.progress.routes`). max_rate_per_second: how often streams are told a value at most.
 
     The functions may be coroutine functions; plain ones run in a thread, as FastAPI's dependencies do. Dependencies
     end before the stream begins, so a stream holds no database session.
@@ -100,12 +108,15 @@ def router(
     Raises `InvalidTopic` or `ValueError` for fixed topics or a start that cannot be.
     """
     parse_since(since, 0)
+    interval_ms(max_rate_per_second)
     if not callable(topics):
         topics = [check_pattern(name) for name in ([topics] if isinstance(topics, str) else topics)]
     reader = Depends(current_user or _nobody)
     routes = APIRouter()
     streams = APIRouter(route_class=_StreamRoute)
-    _add_stream(streams, hub, reader, topics, can_subscribe, since, Depends(expires_at or _never))
+    _add_stream(
+        streams, hub, reader, topics, can_subscribe, since, Depends(expires_at or _never), max_rate_per_second
+    )
     publishing = APIRouter(
         route_class=_bounded_route(max_body_bytes),
         responses={status: {"model": Refusal} for status in (403, 413, 415, 503)},
@@ -113,6 +124,7 @@ def router(
     _add_publishing(publishing, hub, reader, can_publish)
     routes.include_router(streams)
     routes.include_router(publishing)
+    routes.include_router(cancel_routes(hub, current_user=current_user, can_cancel=can_cancel))
     return routes
 
 
@@ -124,6 +136,7 @@ def _add_stream(
     can_subscribe: Question | None,
     since_default: "StartChoice",
     end: Any,
+    max_rate_per_second: float | None,
 ) -> None:
     async def events(
         user: User = reader,
@@ -152,7 +165,13 @@ def _add_stream(
         with _told_in_http():
             for name in await _allowed(topic, user, can_subscribe):
                 names.append(name)
-            return hub.stream(topics=names, user=user, since=since_default, expires_at=ends)
+            return hub.stream(
+                topics=names,
+                user=user,
+                since=since_default,
+                expires_at=ends,
+                max_rate_per_second=max_rate_per_second,
+            )
 
     routes.get(
         "/events",

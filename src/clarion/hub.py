@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
@@ -21,7 +20,7 @@ from clarion.hub_calls import HubCalls
 from clarion.journals import open_journal
 from clarion.journals.base import Journal
 from clarion.lifecycle import ShutdownSignals
-from clarion.limits import MAX_SECONDS, Limits, check_seconds, unix_seconds
+from clarion.limits import Limits, check_seconds, interval_ms, unix_seconds
 from clarion.local import LocalStream
 from clarion.observer import Observer, guarded
 from clarion.orders import Orders
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS: Final = 15.0  # less than the 30 to 60 s after which proxies give up on a silent connection
 DRAIN_SECONDS: Final = 0.5  # over which streams are ended when the process is told to end
-
-MOST_RATE_PER_SECOND: Final = 1_000.0  # a millisecond is what timers count in
 
 Topics = str | Iterable[str]
 StartChoice = str | int | timedelta | datetime | None
@@ -243,7 +240,7 @@ class Hub(HubCalls, GenerationCalls):
                 None if expires_at is None else round(unix_seconds(expires_at) * 1000),
                 heartbeat,
                 max_age_seconds,
-                _interval_ms(max_rate_per_second),
+                interval_ms(max_rate_per_second),
                 meta,
             )
         except InvalidTopic as error:
@@ -328,11 +325,3 @@ class Hub(HubCalls, GenerationCalls):
                 "the hub is not open: give the app `lifespan=hub.lifespan`, or use `async with hub:` around your code"
             )
         return self._engine
-
-
-def _interval_ms(max_rate_per_second: float | None) -> int:
-    if max_rate_per_second is None:
-        return 0
-    if not 1 / MAX_SECONDS < max_rate_per_second < MOST_RATE_PER_SECOND:  # not for NaN either
-        raise ValueError(f"max_rate_per_second must be above 0 and below {MOST_RATE_PER_SECOND:g}")
-    return ceil(1000 / max_rate_per_second)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from math import ceil
 from typing import Final, NamedTuple
 
 from clarion.errors import TooManyReaders
@@ -12,6 +13,7 @@ from clarion.event import MAX_EVENT_BYTES
 RETRY_AFTER_SECONDS: Final = 5  # told with a refusal; jittered by whoever sends it
 MAX_SECONDS: Final = 10 * 366 * 86400.0  # ten years: nobody waits longer, and timers can count them
 MAX_UNIX_SECONDS: Final = 253_402_300_800.0  # the year 10000: as far as a datetime goes
+MOST_RATE_PER_SECOND: Final = 1_000.0  # a millisecond is what timers count in
 SPARE_DESCRIPTORS: Final = 256  # left to the app: its database, files, and requests that are not streams
 SPARE_SHARE: Final = 4  # ... or a quarter of them, where there are few
 
@@ -88,6 +90,15 @@ def check_seconds(name: str, seconds: float) -> float:
     if not 0 <= seconds < MAX_SECONDS:  # not for NaN either
         raise ValueError(f"{name} must be a number of seconds from 0 on, not {seconds!r}")
     return seconds
+
+
+def interval_ms(max_rate_per_second: float | None) -> int:
+    """The shortest time between two of so many a second; 0 for None. Raises `ValueError` for what is no rate."""
+    if max_rate_per_second is None:
+        return 0
+    if not 1 / MAX_SECONDS < max_rate_per_second < MOST_RATE_PER_SECOND:  # not for NaN either
+        raise ValueError(f"max_rate_per_second must be above 0 and below {MOST_RATE_PER_SECOND:g}")
+    return ceil(1000 / max_rate_per_second)
 
 
 def unix_seconds(moment: datetime | float) -> float:

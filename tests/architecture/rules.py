@@ -47,16 +47,24 @@ CLOCK_READS = frozenset({"now", "today", "utcnow"})
 
 # A package that is not ours (or a part of Python that is as good as foreign), and the files that may name it.
 FOREIGN: Mapping[str, tuple[str, ...]] = {
-    "fastapi": ("fastapi", "demo.*"),
+    "celery": ("integrations.celery",),
+    "fastapi": ("fastapi", "progress.routes", "demo.*"),
     "httptools": ("uvicorn",),
-    "httpx": ("cli.*", "demo.*", "bench.*"),
+    "httpx": ("client.httpx", "cli.*", "demo.*", "bench.*"),
+    "httpx2": ("client.httpx",),
     "msgspec": ("json",),
     "prometheus_client": ("prometheus",),
     "pydantic": ("bodies", "demo.*"),
     "psutil": ("demo.*", "bench.*"),
     "pytest": ("testing.*",),
+    "rich": ("integrations.rich",),
     "sqlite3": ("journals.sqlite*",),
-    "starlette": ("fastapi", "hub", "stream", "sinks.asgi", "lifecycle", "demo.*", "testing.*", "bench.*"),
+    "starlette": (
+        "fastapi", "generation.calls", "generation.response", "hub", "progress.routes", "stream", "sinks.asgi", "lifecycle",
+        "demo.*", "testing.*", "bench.*",
+    ),
+    "taskiq": ("integrations.taskiq",),
+    "tqdm": ("integrations.tqdm",),
     "uvicorn": ("uvicorn", "cli.*", "demo.*", "bench.*"),
     "uvloop": ("cli.*", "bench.*"),
 }

@@ -85,6 +85,30 @@ async def test_example_auth() -> None:
         assert bye.data["reason"] == "expired"
 
 
+async def test_example_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    app = example("chat").app
+    async with read_events(app, "/chats/7/events") as events, client_of(app) as client:
+        answer = await client.post("/chats/7", json={"text": "hello"})
+        assert answer.json()["id"] == "chats/7"
+        assert (await client.post("/chats/7", json={"text": "again"})).status_code == 409
+        said = ""
+        while (event := await events.next()).type != "generation.merge":
+            said += event.data.get("text", "")
+        assert said.startswith("You said 'hello'")
+        assert event.data["status"] == "completed"
+        assert (await client.post("/chats/7/stop")).status_code == 404
+        asked = {"id": "8", "messages": [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}]}
+        streamed = await client.post("/api/chat", json=asked)
+        assert streamed.headers["x-vercel-ai-ui-message-stream"] == "v1"
+        again = await client.get("/api/chat/8/stream")
+        assert streamed.text.endswith("data: [DONE]\n\n")
+        assert again.text.endswith("data: [DONE]\n\n")
+        assert (await client.get("/api/chat/9/stream")).status_code == 204
+        completion = await client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
+        assert '"finish_reason":"stop"' in completion.text
+
+
 async def test_example_metrics() -> None:
     app = example("metrics").app
     async with read_events(app, "/events") as events, client_of(app) as client:

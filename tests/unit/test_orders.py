@@ -159,33 +159,33 @@ async def test_all_hubs_of_a_journal_hear_an_order_and_no_reader_does(tmp_path: 
 
 @pytest.mark.parametrize("shared", [True, False])
 async def test_values_between_hubs(shared: bool, tmp_path: Path) -> None:
-    async with Hub(f"sqlite:///{tmp_path}/events.db" if shared else "memory://") as hub:
-        async with stream(App(hub, topics=["**"])) as reader:
-            await reader.connected()
-            heard: list[tuple[str, Any]] = []
-            end = hub.on_control("lease", lambda subject, data: heard.append((subject, data)))
-            await hub.control_set("lease", "task/1", {"owner": "a"}, ttl=60)
-            await hub.control_set("lease", "task/2", [1])
-            await hub.control_set("other", "task/1", 5)
-            assert await hub.control_values("lease") == {"task/1": {"owner": "a"}, "task/2": [1]}
-            assert await hub.control_values("nothing") == {}
+    url = f"sqlite:///{tmp_path}/events.db" if shared else "memory://"
+    async with Hub(url) as hub, stream(App(hub, topics=["**"])) as reader:
+        await reader.connected()
+        heard: list[tuple[str, Any]] = []
+        end = hub.on_control("lease", lambda subject, data: heard.append((subject, data)))
+        await hub.control_set("lease", "task/1", {"owner": "a"}, ttl=60)
+        await hub.control_set("lease", "task/2", [1])
+        await hub.control_set("other", "task/1", 5)
+        assert await hub.control_values("lease") == {"task/1": {"owner": "a"}, "task/2": [1]}
+        assert await hub.control_values("nothing") == {}
+        await hub.control_delete("lease", "task/1")
+        with pytest.raises(NoValue):
             await hub.control_delete("lease", "task/1")
-            with pytest.raises(NoValue):
-                await hub.control_delete("lease", "task/1")
-            assert await hub.control_values("lease") == {"task/2": [1]}
-            await until(lambda: len(heard) == 3)
-            assert heard == [("task/1", {"owner": "a"}), ("task/2", [1]), ("task/1", None)]
-            end()
-            await hub.control_set("lease", "task/3", 1)
-            assert await hub.get("task/2") is None  # it is no topic's value
-            await hub.publish("news", "plain")
-            message = await reader.next()
-            assert message is not None
-            assert message.topic == "news"
-            await hub.settle()
-            assert len(heard) == 3
-            with pytest.raises(InvalidEvent):
-                await hub.control_set("lease", "task/1", object())
+        assert await hub.control_values("lease") == {"task/2": [1]}
+        await until(lambda: len(heard) == 3)
+        assert heard == [("task/1", {"owner": "a"}), ("task/2", [1]), ("task/1", None)]
+        end()
+        await hub.control_set("lease", "task/3", 1)
+        assert await hub.get("task/2") is None  # it is no topic's value
+        await hub.publish("news", "plain")
+        message = await reader.next()
+        assert message is not None
+        assert message.topic == "news"
+        await hub.settle()
+        assert len(heard) == 3
+        with pytest.raises(InvalidEvent):
+            await hub.control_set("lease", "task/1", object())
 
 
 async def test_a_publisher_s_values_reach_hubs(tmp_path: Path) -> None:
