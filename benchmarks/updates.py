@@ -14,40 +14,9 @@ LINES: Final = 20
 """Of a text that is appended to before it begins anew: about 250 bytes, which go over a slow link in half a second."""
 
 PIECES: Final = (
-    *(" the", " of", " and", " to", " in", " is", " that", " it", ",", ".", " a", " tokens", " stream", "s", "ing"),
-    *(
-        " reader",
-        " who",
-        " comes",
-        " late",
-        " gets",
-        ' "all',
-        '"',
-        " of",
-        " so",
-        " far",
-        ".\n\n",
-        " caf\u00e9",
-        " \u2013",
-    ),
-    *(
-        " 42",
-        " one",
-        " frame",
-        " then",
-        " rest",
-        "ed",
-        "ly",
-        " if",
-        "'s",
-        " model",
-        " writes",
-        "\n",
-        ":",
-        " net",
-        " un",
-    ),
-)
+    ' the| of| and| to| in| is| that| it|,|.| a| tokens| stream|s|ing| reader| who| comes| late| gets| "all|"| so| far|'
+    ".\n\n| caf\u00e9| \u2013| 42| one| frame| then| rest|ed|ly| if|'s| model| writes|\n|:| net| un| with"
+).split("|")
 """Tokens as a model writes them: about four bytes each, some with what JSON has to escape or UTF-8 has to spell out."""
 
 

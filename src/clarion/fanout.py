@@ -161,7 +161,7 @@ class Fanout:
     # Values.
 
     def _want_values(self, reader: Subscription) -> Wait | None:
-        """Give a reader that lacks values a snapshot from the log, if it is time and can be done; or what it has to wait for."""
+        """Give a reader that lacks values a snapshot from the log, if it is time; or what it has to wait for."""
         if not reader.exact or reader.told < self.log.floor:
             return Wait.VALUES
         is_caught_up = reader.cursor == self.planned

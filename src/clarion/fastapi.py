@@ -114,9 +114,7 @@ def router(
     reader = Depends(current_user or _nobody)
     routes = APIRouter()
     streams = APIRouter(route_class=_StreamRoute)
-    _add_stream(
-        streams, hub, reader, topics, can_subscribe, since, Depends(expires_at or _never), max_rate_per_second
-    )
+    _add_stream(streams, hub, reader, topics, can_subscribe, since, Depends(expires_at or _never), max_rate_per_second)
     publishing = APIRouter(
         route_class=_bounded_route(max_body_bytes),
         responses={status: {"model": Refusal} for status in (403, 413, 415, 503)},

@@ -93,15 +93,16 @@ class HubCalls:
         value: anything JSON can say, as large as an event at most. options: see `clarion.publishing.ChangeOptions`.
 
         Raises `InvalidTopic`, `InvalidEvent`, `EventTooLarge` or `ValueTooLarge` for what cannot be, and `JournalError`
-        if the journal did not take it; nothing was changed then. A call that is cancelled may or may not have changed it.
+        if the journal did not take it; nothing was changed then. A call that is cancelled may or may not have changed
+        it.
         """
         return await self._publish(self._drafts.to_value(topic, Change.SET, value, self._clock.wall_ms(), **options))
 
     async def append(self, topic: str, delta: Any, **options: Unpack[ChangeOptions]) -> Receipt:
         """Put `delta` at the end of the topic's value: text to text, list to list, objects member by member.
 
-        A topic without a value begins with the delta. Raises what `set` raises, and `ValueMismatch` if the delta does not
-        fit what is there.
+        A topic without a value begins with the delta. Raises what `set` raises, and `ValueMismatch` if the delta does
+        not fit what is there.
         """
         return await self._publish(self._drafts.to_value(topic, Change.APPEND, delta, self._clock.wall_ms(), **options))
 
@@ -113,7 +114,10 @@ class HubCalls:
         return await self._publish(self._drafts.to_value(topic, Change.MERGE, patch, self._clock.wall_ms(), **options))
 
     async def delete(self, topic: str, *, event: str | None = None, user: str | None = None) -> Receipt:
-        """Take the topic's value away; its readers are told. Raises what `set` raises, and `NoValue` if there is none."""
+        """Take the topic's value away; its readers are told. Raises what `set` raises, and `NoValue` if there is none.
+
+        event, user: see `clarion.publishing.ChangeOptions`.
+        """
         now_ms = self._clock.wall_ms()
         return await self._publish(self._drafts.to_value(topic, Change.DELETE, None, now_ms, event=event, user=user))
 
@@ -152,7 +156,7 @@ class HubCalls:
     # What hubs that share a journal say to each other.
 
     async def order(self, name: str, data: Any) -> None:
-        """Say something to all open hubs that share the journal, this one included; see `on_order`. Never told to readers."""
+        """Say something to all open hubs that share the journal, this one too; no reader is told. See `on_order`."""
         await self._publish(draft(CONTROL_PREFIX + name, data, created_ms=self._clock.wall_ms(), ephemeral=True))
 
     def on_order(self, name: str, callback: Callable[[Any], None]) -> Callable[[], None]:
@@ -160,7 +164,7 @@ class HubCalls:
         return self._orders.listen(CONTROL_PREFIX + name, lambda subject, data: callback(data))
 
     async def control_set(self, name: str, subject: str, value: Any, *, ttl: float | None = None) -> None:
-        """Keep a value for hubs, under a name and a subject; it is in the journal as others are, but no reader is told."""
+        """Keep a value for hubs, under a name and a subject: in the journal as others are, but no reader is told it."""
         await self._publish(self._drafts.to_control(name, subject, Change.SET, value, self._clock.wall_ms(), ttl))
 
     async def control_delete(self, name: str, subject: str) -> None:
@@ -172,7 +176,7 @@ class HubCalls:
         return {one.subject: json.decode(one.data) for one in await self._values(CONTROL_PREFIX + name)}
 
     def on_control(self, name: str, callback: Callable[[str, Any], None]) -> Callable[[], None]:
-        """Have `callback(subject, value)` called when one is set, and with None when one is deleted. Returns what ends it."""
+        """Have `callback(subject, value)` called when one is set, with None when it is deleted; returns what ends it."""
         return self._orders.listen(CONTROL_PREFIX + name, callback)
 
     async def _publish(self, one: Draft) -> Receipt:

@@ -85,7 +85,7 @@ def _due_ms(audience: Audience) -> int:
 
 
 class _Release:
-    """Stands in the place of a lane: lets live readers fall behind by the values that wait for them, to be told them."""
+    """Stands in the place of a lane: lets live readers fall behind, by the values that wait, to be told them."""
 
     def __init__(self, fanout: Fanout) -> None:
         self._fanout = fanout

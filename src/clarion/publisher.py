@@ -83,7 +83,7 @@ class Publisher:
         return self._publish(self._drafts.to_user(user_id, data, _wall_ms(), **options))
 
     def set(self, topic: str, value: Any, **options: Unpack[ChangeOptions]) -> Receipt:
-        """Make `value` what the topic is now. Raises what `Hub.set` raises. options: `clarion.publishing.ChangeOptions`."""
+        """Make `value` what the topic is now. See `Hub.set`; options: `clarion.publishing.ChangeOptions`."""
         return self._publish(self._drafts.to_value(topic, Change.SET, value, _wall_ms(), **options))
 
     def append(self, topic: str, delta: Any, **options: Unpack[ChangeOptions]) -> Receipt:

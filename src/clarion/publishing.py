@@ -32,10 +32,10 @@ class ChangeOptions(TypedDict, total=False):
     """How to change a value; each may be left out.
 
     event: the SSE event type of the value, `value` without one; `.append`, `.merge` and `.delete` are put behind it.
-    ttl: seconds that the value lives after its last change; a change without one leaves it as it is, a `set` has none then.
+    ttl: seconds that the value lives after its last change; a change without one leaves it as it is, a `set` ends it.
     key: changing the value again with the same key within a day changes nothing and gives the first receipt.
-    user: the value is this user's alone: it is told on that user's streams, which need not ask for the topic, and on no others. It
-    is another value than that of the topic for everyone.
+    user: the value is this user's alone: it is told on that user's streams, which need not ask for the topic, and on no
+    others. It is another value than that of the topic for everyone.
     """
 
     event: str | None

@@ -19,8 +19,8 @@ class Start(NamedTuple):
     cursor: it gets what is after this offset. mode: "live", "resumed" or "gap", as `connected` says it.
     gap: the reason of a gap that is told at once, or None. (An expired gap is told with the first page.)
     wish: it asked for as much as there is; what retention took away of that is no loss to tell.
-    told: the offset up to which it was told values, as far as the cursor at most; 0 for one that has none. exact: it has
-    them as they were then.
+    told: the offset up to which it was told values, as far as the cursor at most; 0 for one that has none. exact: it
+    has them as they were then.
     """
 
     cursor: int

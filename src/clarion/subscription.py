@@ -46,7 +46,8 @@ class Subscription:
     cursor: the offset it has reached, while it is BEHIND. While it is LIVE, what was planned is its cursor, and this
         is where it became live: a plan that was begun before is not for it.
     told: the offset up to which it was told values, never after the cursor. Where the two are the same it is whole.
-    exact: it has each value as it was at `told`, so that changes may follow. If not, it has the newest of those whose last
+    exact: it has each value as it was at `told`, so that changes may follow. If not, it has the newest of those whose
+    last
         change is at `told` or before, and the others have to be set.
     snapshot: values that it is to be told once its cursor is where they are from.
     due: it may be told values now; for readers of an audience that is told them from time to time.

@@ -28,7 +28,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "adapters": ("clock", "journals", "journals.*", "sinks", "sinks.*", "prometheus", "uvicorn"),
     "hub": (
         "", "bodies", "delivery", "engine", "fastapi", "follower", "hub", "hub_calls", "lifecycle", "local", "orders",
-        "pacing", "pager", "paging", "presence", "publisher", "publishing", "start", "stream", "sync", "timers", "workers",
+        "pacing", "pager", "paging", "presence", "publisher", "publishing", "start", "stream", "sync", "timers",
+        "workers",
         "work", "work.*", "progress", "progress.*", "generation", "generation.*",
     ),
     "readers": ("client", "client.*"),
@@ -60,8 +61,8 @@ FOREIGN: Mapping[str, tuple[str, ...]] = {
     "rich": ("integrations.rich",),
     "sqlite3": ("journals.sqlite*",),
     "starlette": (
-        "fastapi", "generation.calls", "generation.response", "hub", "progress.routes", "stream", "sinks.asgi", "lifecycle",
-        "demo.*", "testing.*", "bench.*",
+        "fastapi", "generation.calls", "generation.response", "hub", "progress.routes", "stream", "sinks.asgi",
+        "lifecycle", "demo.*", "testing.*", "bench.*",
     ),
     "taskiq": ("integrations.taskiq",),
     "tqdm": ("integrations.tqdm",),

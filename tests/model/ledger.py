@@ -184,7 +184,8 @@ class Ledger:
             assert asked is not None
             assert there is not None
             assert there.position == asked.position
-            assert there.told in (asked.told, asked.position.offset, 0)  # nothing was changed since; or all is told anew
+            # As it was; or nothing was changed since; or all is told anew.
+            assert there.told in (asked.told, asked.position.offset, 0)
         elif not self.presented:
             assert self.mode == "live"
             newest = parse(said["to"])
@@ -224,7 +225,8 @@ class Ledger:
         assert entry.offset == offset
         assert self.topics.matches(entry.topic), f"{message} is for somebody else"
         (published,) = Parser().feed(entry.frame)
-        assert replace(message, last_event_id=published.last_event_id) == published, f"{message} is not what was published"
+        received = replace(message, last_event_id=published.last_event_id)
+        assert received == published, f"{message} is not what was published"
         if entry.ephemeral:
             assert offset > self.ephemeral_after, f"{message} was before this reader came"
         if entry.expires_ms is not None and offset <= self.ephemeral_after:
@@ -240,7 +242,7 @@ class Ledger:
         self._reached(offset, now_ms, message)
         value = changed(self.values.get(message.topic, MISSING), message)
         _, real = self.truth.values_at(told, self.topics)[message.topic]
-        assert value == real and (value is MISSING) == (real is MISSING), f"{message} makes {value!r} of {real!r}"
+        assert _same(value, real), f"{message} makes {value!r} of {real!r}"
         if value is MISSING:
             self.values.pop(message.topic, None)
         else:
@@ -253,7 +255,7 @@ class Ledger:
         for subject, (last, real) in self.truth.values_at(self.position, self.topics).items():
             if last <= self.told:
                 value = self.values.get(subject, MISSING)
-                assert value == real and (value is MISSING) == (real is MISSING), f"{subject}: {value!r}, not {real!r}"
+                assert _same(value, real), f"{subject}: {value!r}, not {real!r}"
 
     def _reached(self, offset: int, now_ms: int, message: Message) -> None:
         assert self.position is not None
@@ -280,6 +282,10 @@ class Ledger:
         if entry.expires_ms is not None and entry.expires_ms <= now_ms:
             return True
         return entry.offset <= self.lenient_until and entry.offset in self.truth.taken
+
+
+def _same(value: Any, real: Any) -> bool:
+    return value == real and (value is MISSING) == (real is MISSING)
 
 
 def offsets(entries: Sequence[Entry]) -> str:

@@ -382,17 +382,26 @@ class World:
         core = self.engine
         kind, own_lane = (AsgiReader, core.asgi) if lane == "asgi" else (SocketReader, self.sockets.lane)
         began_ms = self.clock.wall_ms()
-        reader = kind(core.client_id(), person.user, core.audiences.of(person.topics, own_lane, person.interval_ms), 0, 0)
+        audience = core.audiences.of(person.topics, own_lane, person.interval_ms)
+        reader = kind(core.client_id(), person.user, audience, 0, 0)
         reader.heartbeat_ms = self.heartbeat_ms
         start = await core.starts.find(reader, person.last_event_id or None, since)
         core.begin(reader, start)
         topics = person.topics.union(ALL, *reader.personal_topics)
-        ledger = Ledger(self.truth, topics, person.last_event_id, began_ms=began_ms, ephemeral_after=core.log.head, values=person.values)
+        ledger = Ledger(
+            self.truth,
+            topics,
+            person.last_event_id,
+            began_ms=began_ms,
+            ephemeral_after=core.log.head,
+            values=person.values,
+        )
         client = Client(ledger, capacity, lane == "socket")
         hello = core.hello(reader, start, person.last_event_id or None)
         client.buffer += chunk(hello) if lane == "socket" else hello
         if lane == "moved":
-            other = AsgiReader(reader.id, person.user, core.audiences.of(person.topics, core.asgi, person.interval_ms), 0, 0)
+            audience = core.audiences.of(person.topics, core.asgi, person.interval_ms)
+            other = AsgiReader(reader.id, person.user, audience, 0, 0)
             other.heartbeat_ms = reader.heartbeat_ms
             await asyncio.sleep(0)
             core.move(reader, other)

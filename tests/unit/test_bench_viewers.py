@@ -3,8 +3,7 @@
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,45 +13,14 @@ from benchmarks.scenarios import generated, viewers
 from benchmarks.viewer import SLOW_PIECE_BYTES, Viewer, join
 from clarion.bench.fanout import WARM_UP_EVENTS
 from clarion.changes import NAMES, change_body
+from tests.unit.test_bench_client import HEAD, chunk, serving
 
-HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 CLEAN = {"closed": 0, "behind": 0, "astray": 0, "gaps": 0, "unfit": 0}
 HELLO = b'id: k-1\nevent: connected\ndata: {"clientId":"c","mode":"live","values":"all"}\n\n'
 
 
-def chunk(body: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(body), body)
-
-
 def frame(word: str, data: object, topic: str = "t") -> bytes:
     return b"id: k-2\n" + change_body(NAMES[word], "value", topic, json.dumps(data).encode())
-
-
-@contextmanager
-def serving(script: Callable[[socket.socket, int], None]) -> Iterator[int]:
-    """Run `script(connection, number of it)` for each connection; yield the port."""
-    held: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                held.append(connection)
-                connection.recv(4096)
-                script(connection, len(held) - 1)
-
-        thread = threading.Thread(target=accept)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
-            for connection in held:
-                connection.close()
 
 
 @pytest.fixture

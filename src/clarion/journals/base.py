@@ -55,8 +55,8 @@ class Bounds(NamedTuple):
 class Changed(NamedTuple):
     """What became of one value: a `SET` of it as it is, a `DELETE`, or what was appended or merged since.
 
-    topic: whose readers are told. subject: the topic that it is told under; the two find the value. name: the event type of its
-    last change. offset: of that. data: one line of JSON.
+    topic: whose readers are told. subject: the topic that it is told under; the two find the value. name: the event
+    type of its last change. offset: of that. data: one line of JSON.
     """
 
     topic: str
@@ -111,17 +111,17 @@ class Journal(Protocol):
         """The next entries of `topics` (all topics if None) after offset `after`.
 
         Stops at `max_entries` or once `max_bytes` of frames are reached, and always gives at least one entry if there
-        is one. Leaves out changes of values, ephemeral entries, and those whose ttl has passed by `now_ms`. Costs in proportion to what
-        it returns, not to the history before `after`, and not to other topics' entries.
+        is one. Leaves out changes of values, ephemeral entries, and those whose ttl has passed by `now_ms`. Costs in
+        proportion to what it returns, not to the history before `after`, and not to other topics' entries.
         """
         ...
 
     async def values(self, topics: TopicSet | None, *, after: int, exact: bool, max_bytes: int, now_ms: int) -> Values:
-        """The values of `topics` whose last change is after an offset; those that live, and deletions if `after` is not 0.
+        """The values of `topics` whose last change is after an offset: those that live, and deletions (not after 0).
 
-        exact: the asker has them as they were at `after`, so that what changed since may be given instead of the value, where it is
-        still known and smaller. Stops once `max_bytes` of data are reached, and always gives at least one if there is one.
-        Retention never takes a value away, except by its own ttl.
+        exact: the asker has them as they were at `after`, so that what changed since may be given instead of the value,
+        where it is still known and smaller. Stops once `max_bytes` of data are reached, and always gives at least one
+        if there is one. Retention never takes a value away, except by its own ttl.
         """
         ...
 

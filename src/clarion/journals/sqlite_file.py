@@ -1,7 +1,7 @@
 """A journal's SQLite file: how it is found, made, recognised and opened, and what its errors mean.
 
-One file with a write-ahead log beside it (`-wal`, `-shm`), in the format of `sqlite_schema`. Every connection to it is made
-here, and every error of SQLite is told here in the words of `clarion.errors`.
+One file with a write-ahead log beside it (`-wal`, `-shm`), in the format of `sqlite_schema`. Every connection to it is
+made here, and every error of SQLite is told here in the words of `clarion.errors`.
 """
 
 from __future__ import annotations
