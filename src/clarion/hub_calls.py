@@ -176,7 +176,7 @@ class HubCalls:
         return {one.subject: json.decode(one.data) for one in await self._values(CONTROL_PREFIX + name)}
 
     def on_control(self, name: str, callback: Callable[[str, Any], None]) -> Callable[[], None]:
-        """Have `callback(subject, value)` called when one is set, with None when it is deleted; returns what ends it."""
+        """Have `callback(subject, value)` called when one is set, with None when it is deleted. Gives what ends it."""
         return self._orders.listen(CONTROL_PREFIX + name, callback)
 
     async def _publish(self, one: Draft) -> Receipt:
