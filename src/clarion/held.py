@@ -11,20 +11,22 @@ from clarion.event import Draft
 from clarion.values import MISSING, Change, applied
 
 TOMBSTONE_SECONDS: Final = 24 * 3600  # how long a deletion is remembered; who comes back later gets all values anew
+COUNT_ANEW_BYTES: Final = 1024  # of changes, and as many as it has, before a value's size is counted and not summed up
 
 
 class Held(NamedTuple):
     """A value after its change at `offset`. Immutable: a change makes another one.
 
     value: `MISSING` after a deletion; it is a tombstone then, and `expires_ms` is when that is forgotten.
-    size_bytes: what it has at most as JSON. ttl_ms: how long it lives after each change, None for ever.
-    expires_ms: until when it lives now, Unix time.
+    size_bytes: what it has at most as JSON. counted_bytes: what it had when it was last counted.
+    ttl_ms: how long it lives after each change, None for ever. expires_ms: until when it lives now, Unix time.
     """
 
     name: str
     value: Any
     offset: int
     size_bytes: int
+    counted_bytes: int
     ttl_ms: int | None
     expires_ms: int | None
 
@@ -44,18 +46,18 @@ def revised(held: Held | None, draft: Draft, told: Said, offset: int) -> Held:
     if told.change is Change.DELETE:
         if held is None:
             raise NoValue(told.subject)
-        return Held(told.name, MISSING, offset, 0, None, draft.created_ms + TOMBSTONE_SECONDS * 1000)
+        return Held(told.name, MISSING, offset, 0, 0, None, draft.created_ms + TOMBSTONE_SECONDS * 1000)
     value = applied(MISSING if held is None else held.value, told.change, json.decode(told.data))
-    size_bytes = len(told.data)
+    size_bytes = counted_bytes = len(told.data)
     if held is not None and told.change is not Change.SET:
-        size_bytes += held.size_bytes
+        size_bytes, counted_bytes = size_bytes + held.size_bytes, held.counted_bytes
         ttl_ms = held.ttl_ms if ttl_ms is None else ttl_ms
-        if size_bytes > draft.max_value_bytes:  # an upper bound so far
-            size_bytes = len(json.encode(value))
+        if size_bytes > min(draft.max_value_bytes, 2 * counted_bytes + COUNT_ANEW_BYTES):
+            size_bytes = counted_bytes = len(json.encode(value))
     if size_bytes > draft.max_value_bytes:
         raise ValueTooLarge(told.subject, size_bytes, draft.max_value_bytes)
     expires_ms = None if ttl_ms is None else draft.created_ms + ttl_ms
-    return Held(told.name, value, offset, size_bytes, ttl_ms, expires_ms)
+    return Held(told.name, value, offset, size_bytes, counted_bytes, ttl_ms, expires_ms)
 
 
 def as_told(before: Held | None, draft: Draft, told: Said, after: Held) -> Draft:

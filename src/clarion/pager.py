@@ -25,7 +25,7 @@ CACHE_BYTES: Final = 8 * 1024 * 1024
 PAGE_OVERHEAD_BYTES: Final = 512
 VALUES_BYTES: Final = 1024 * 1024  # of values in one snapshot; what is more comes with the next one
 VALUES_MS: Final = 1_000  # how long a snapshot serves others: a crowd that comes at once is told the same
-MOST_VALUES: Final = 64  # snapshots kept at once; each is forgotten, with all the others, within seconds
+MOST_VALUES: Final = 16  # snapshots kept at once; the last of them stay until others come
 
 _Key = tuple[TopicSet, int]
 
@@ -82,11 +82,19 @@ class Pager:
             if reading.cancelled():
                 raise JournalUnavailable("values are not read any more") from None
             raise
-        if len(self._values) >= MOST_VALUES:
-            self._values.clear()
         if values.changed:
-            self._values[key] = (self._wall_ms(), values)
+            self._keep_values(key, values)
         return values
+
+    def _keep_values(self, key: tuple[TopicSet, int, bool], values: Values) -> None:
+        """Keep a snapshot for those who come next, and let go of those that are too old by now."""
+        now_ms = self._wall_ms()
+        self._values.pop(key, None)
+        self._values[key] = (now_ms, values)
+        for kept in list(self._values):
+            if 0 <= now_ms - self._values[kept][0] < VALUES_MS and len(self._values) <= MOST_VALUES:
+                break  # the oldest come first
+            del self._values[kept]
 
     async def _read_values(self, topics: TopicSet, after: int, exact: bool) -> Values:
         async with self._turns:

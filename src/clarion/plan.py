@@ -67,8 +67,10 @@ class Plan:
             yield None
         yield from self._of_audiences(hits, personal)
         for reader, indexes in personal.items():
-            if self._is_due(reader):
-                yield self._share(reader.audience, [reader], self._both(indexes, hits.get(reader.audience, ())))
+            if self._is_due(reader) or reader.audience.interval_ms:
+                share = self._share(reader.audience, [reader], self._both(indexes, hits.get(reader.audience, ())))
+                if self._is_due(reader):
+                    yield share
 
     def _of_audiences(
         self, hits: dict[Audience, Indexes], personal: dict[Subscription, Indexes]
@@ -85,12 +87,13 @@ class Plan:
             elif not step % STEP_AUDIENCES:
                 yield None
             lane, common = audience.lane, indexes
-            if not audience.live:
+            if not audience.live and not audience.interval_ms:
                 continue
             due = [r for r in audience.live if r.cursor <= self.after and r not in personal]
             if audience.interval_ms:
+                share = self._share(audience, due, indexes)  # also of none: what changes now is to wait
                 if due:
-                    yield self._share(audience, due, indexes)
+                    yield share
             else:
                 readers += due
         if readers:

@@ -91,6 +91,8 @@ class Starts:
             return await self._from_oldest("unknown")
         exact = told == offset
         if offset >= self._log.floor:
+            if not exact and told < await self._forgotten(told):
+                told = 0
             return Start(offset, "resumed", told=told, exact=exact)
         reader.cursor = offset
         page = await self._pager.page(reader)

@@ -127,7 +127,7 @@ class Changing:
             base = None
             if kept.base is Base.ROLLED_UP:  # as of the last change, whichever it was that made it due
                 base = json.encode(held.value)
-                held = held._replace(size_bytes=len(base))
+                held = held._replace(size_bytes=len(base), counted_bytes=len(base))
                 kept = self._kept[key] = kept._replace(held=held, based=held.offset, delta_count=0, delta_bytes=0)
             facts = (held.name, held.offset, kept.based)
             more = (

@@ -52,7 +52,8 @@ class Facts(NamedTuple):
 
     def held(self, value: Any) -> Held:
         """The value itself, with what is known of it."""
-        return Held(self.name, value, self.changed, self.size_bytes, self.ttl_ms, self.expires_ms)
+        counted = max(0, self.size_bytes - self.delta_bytes)
+        return Held(self.name, value, self.changed, self.size_bytes, counted, self.ttl_ms, self.expires_ms)
 
 
 def find(connection: sqlite3.Connection, topic: str, subject: str) -> Facts | None:
