@@ -72,10 +72,14 @@ class Fanout:
         reader.snapshot = None
         return True
 
-    def fell_behind(self, reader: Subscription, cursor: int, told: int) -> None:
-        """A live reader could not take everything; it has what is up to `cursor`, and values up to `told`."""
+    def fell_behind(self, reader: Subscription, cursor: int, told: int, *, exact: bool = True) -> None:
+        """A live reader could not take everything; it has what is up to `cursor`, and values up to `told`.
+
+        exact: see `Subscription`; not so for one that was cut among values that are told together.
+        """
         reader.state = State.BEHIND
         reader.reached(cursor, told)
+        reader.exact = exact
         reader.audience.live.pop(reader, None)
 
     def told(self, reader: Subscription) -> int:

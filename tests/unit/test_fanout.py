@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 
 from clarion import fanout as fanout_module
+from clarion.changes import change_draft
+from clarion.event import Entry
 from clarion.fanout import Wait
+from clarion.journals.base import Changed, Values
 from clarion.log import Log
+from clarion.parser import Message, Parser
 from clarion.sinks.base import Block
-from clarion.subscription import State
-from tests.unit.core import NOW_MS, core, entry, given_to, offsets
+from clarion.subscription import State, Subscription
+from clarion.values import Change
+from clarion.wire import event_frame
+from tests.unit.core import NOW_MS, Core, core, entry, given_to, offsets
 
 
 def test_each_gets_its_topics_in_the_log_s_order() -> None:
@@ -217,3 +223,95 @@ def test_blocks_that_are_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         assert hub.fanout._blocks.size_bytes <= 5_000
     assert reader.state is State.LIVE
     assert 0 < len(hub.fanout._blocks) < 5
+
+
+# Values.
+
+
+def changes(hub: Core, *said: tuple[str, Change, object]) -> None:
+    """Add changes of values to the log."""
+    for offset, (topic, change, data) in enumerate(said, hub.log.head + 1):
+        body = change_draft(topic, change, data, created_ms=NOW_MS).body
+        frame = event_frame("k3v9", offset, body)
+        hub.log.extend([Entry(offset, topic, frame, NOW_MS, change=change, value_bytes=100)])
+
+
+def told(hub: Core, reader: Subscription) -> list[tuple[str, str, str]]:
+    """Everything that a reader can be given now: id, change (or an empty text) and data."""
+    messages: list[Message] = []
+    while isinstance(block := hub.fanout.take(reader, NOW_MS), Block):
+        messages += Parser().feed(block.data)
+        reader.reached(block.through, block.told)
+    return [(message.last_event_id, message.change or "", message.data) for message in messages]
+
+
+def test_changes_that_nobody_changed_again_are_told_as_they_are() -> None:
+    hub = values_hub()
+    reader = hub.reader("r", "a", "b", after=0)
+    changes(hub, ("a", Change.SET, 1), ("b", Change.SET, 2))
+    hub.plan()
+    assert told(hub, reader) == [("k3v9-1", "set", "1"), ("k3v9-2", "set", "2")]
+    assert reader.state is State.LIVE
+
+
+def test_a_backlog_is_folded_and_its_ids_say_so() -> None:
+    hub = values_hub()
+    reader = hub.reader("r", "a", "b", after=0)
+    changes(hub, ("a", Change.SET, "x"), ("b", Change.SET, 2), ("a", Change.APPEND, "y"), ("b", Change.SET, 3))
+    hub.plan()
+    assert told(hub, reader) == [("k3v9-4~3", "set", '"xy"'), ("k3v9-4", "set", "3")]
+    assert (reader.cursor, reader.told, reader.exact, reader.state) == (4, 4, True, State.LIVE)
+
+
+def test_who_was_told_a_part_of_a_snapshot_is_not_told_changes_on_top_of_it() -> None:
+    hub = values_hub()
+    reader = hub.reader("r", "a", "b", after=0)
+    changes(hub, ("b", Change.APPEND, "1"), ("a", Change.SET, "x"), ("b", Change.APPEND, "2"))
+    hub.plan()
+    reader.reached(3, 0)
+    first = [Changed("a", "a", "value", 2, Change.SET, b'"x"')]
+    reader.snapshot = Values(first, 3, complete=False, forgotten=0)
+    assert told(hub, reader) == [("k3v9-3~2", "set", '"x"')]
+    assert hub.fanout.take(reader, NOW_MS) is Wait.VALUES, "what was appended to b before 2 would be lost"
+    reader.snapshot = Values([Changed("b", "b", "value", 3, Change.SET, b'"12"')], 3, complete=True, forgotten=0)
+    assert told(hub, reader) == [("k3v9-3", "set", '"12"')]
+    assert reader.state is State.LIVE
+
+
+def test_what_does_not_fold_is_asked_of_the_journal() -> None:
+    hub = values_hub()
+    reader = hub.reader("r", "a", after=0)
+    changes(hub, ("a", Change.APPEND, {"t": "x"}), ("a", Change.MERGE, {"n": 1}))
+    hub.plan()
+    assert hub.fanout.take(reader, NOW_MS) is Wait.VALUES
+    assert (reader.cursor, reader.told) == (2, 0)
+
+
+def test_those_in_the_same_place_are_told_the_same_bytes() -> None:
+    hub = values_hub()
+    readers = [hub.reader(name, "a", after=0) for name in "xyz"]
+    changes(hub, ("a", Change.APPEND, "1"), ("a", Change.APPEND, "2"))
+    hub.plan()
+    blocks = [hub.fanout.take(reader, NOW_MS) for reader in readers]
+    assert isinstance(blocks[0], Block)
+    assert all(block is blocks[0] for block in blocks)
+
+
+def test_a_firehose_of_events_does_not_keep_values_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clarion.log.SEGMENT_ENTRIES", 2)
+    monkeypatch.setattr(fanout_module, "MOST_DEFERRED_ENTRIES", 4)
+    hub = values_hub()
+    reader = hub.reader("r", "a", "b", after=0)
+    changes(hub, ("a", Change.SET, 1), ("a", Change.SET, 2))
+    for _ in range(10):
+        hub.log.extend([Entry(hub.log.head + 1, "b", b"id: x\ndata: 1\n\n", NOW_MS)])
+    hub.plan()
+    got = told(hub, reader)
+    assert [data for _, change, data in got if change] == ["2"]
+    assert got.index(("k3v9-4~2", "set", "2")) < 5
+
+
+def values_hub() -> Core:
+    hub = core()
+    hub.fanout.epoch = "k3v9"
+    return hub

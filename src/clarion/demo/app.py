@@ -6,9 +6,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -18,24 +17,26 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from clarion import ClarionError, Hub, JournalError, Retention
+from clarion import ClarionError, Hub, JournalError, Limits, Retention
+from clarion.demo import jobs, texts
 from clarion.demo.bodies import Drop, JobOrder, Name, Note, Said, Tab, TextOrder, explain
 from clarion.demo.guard import Guard
-from clarion.demo.jobs import Jobs, Progress, TooManyJobs
+from clarion.demo.jobs import Jobs, TooManyJobs
 from clarion.demo.machine import Meter
 from clarion.demo.markov import MarkovSource
 from clarion.demo.openai import OpenAISource
 from clarion.demo.presence import Presence
-from clarion.demo.texts import Piece, Texts, TooManyTexts
+from clarion.generation import GenerationRunning
+from clarion.progress.routes import cancel_routes
 
-TOPICS = ("chat", "machine", "people", "server", "jobs/*", "texts/*")
+TOPICS = ("chat", "machine", "people", jobs.PATTERN, texts.TOPIC)
 
 SAMPLE_SECONDS = 1.0
 SAMPLE_TTL_SECONDS = 90  # what the page's curves show, so that a new tab has them whole
-WORK_TTL_SECONDS = 3600  # steps of jobs and texts
 NOTE_TTL_SECONDS = 86_400
 HEARTBEAT_SECONDS = 10
 FEED_LINES = 500  # kept; more would only make a new tab slow
+EVENT_BYTES = 64 * 1024  # no event here is larger, and a text that never ends is stopped there
 HELD_TABS = 1000  # held back at one time; each costs a sleeping coroutine
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -48,18 +49,20 @@ class Demo:
     """What runs behind the page. One per app, on one event loop."""
 
     def __init__(self, journal: str) -> None:
-        self.hub = Hub(journal, topic_retention={"chat": Retention(max_count=FEED_LINES)})
+        self.hub = Hub(
+            journal,
+            topic_retention={"chat": Retention(max_count=FEED_LINES)},
+            limits=Limits(max_event_bytes=EVENT_BYTES),
+        )
         self.presence = Presence(self.hub)
-        self.jobs = Jobs(self._tell_progress)
-        self.texts = Texts(OpenAISource.from_environment(os.environ) or MarkovSource(), self._tell_piece)
+        self.jobs = Jobs(self.hub)
+        self.text_source: texts.Source = OpenAISource.from_environment(os.environ) or MarkovSource()
         self._held_until: dict[str, float] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the hub, say that a server has started, and keep the figures coming."""
+        """Open the hub, and keep the figures coming. Closing the hub ends the job and the text."""
         async with self.hub:
-            # In the journal's order, what is unfinished before this event was lost with its server.
-            await self.hub.publish("server", {"startedAt": _now_ms()}, event="server")
             tasks = [asyncio.create_task(self._watch_machine()), asyncio.create_task(self.presence.run())]
             try:
                 yield
@@ -67,8 +70,6 @@ class Demo:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await self.texts.close()
-                await asyncio.to_thread(self.jobs.close)
 
     async def drop(self, tab: str, seconds: int) -> int:
         """Drop a tab's streams, and hold its next one back for ``seconds``. Returns how many were dropped."""
@@ -99,14 +100,6 @@ class Demo:
                     await self.hub.publish("machine", sample, event="machine", ttl=SAMPLE_TTL_SECONDS)
                 except JournalError as error:  # a full disk, say; the next second may be better
                     _log.warning("a sample was not published: %s", error)
-
-    def _tell_progress(self, step: Progress) -> None:
-        # A job works on a thread of its own, so it publishes through the hub's synchronous side.
-        self.hub.sync.publish(f"jobs/{step.taskId}", step, event="progress", ttl=WORK_TTL_SECONDS)
-
-    async def _tell_piece(self, piece: Piece) -> None:
-        said = {name: value for name, value in asdict(piece).items() if value is not None}
-        await self.hub.publish(f"texts/{piece.textId}", said, event="text", ttl=WORK_TTL_SECONDS)
 
 
 def create_app(journal: str = "memory://", *, hosts: Sequence[str] = LOCAL_HOSTS) -> FastAPI:
@@ -142,7 +135,7 @@ def _add_routes(app: FastAPI, demo: Demo) -> None:
 
     @app.get("/api/about")
     async def about() -> dict[str, str]:
-        return {"textSource": demo.texts.source.label}
+        return {"textSource": demo.text_source.label}
 
     @app.post("/api/chat")
     async def say(said: Said) -> dict[str, object]:
@@ -162,20 +155,17 @@ def _add_routes(app: FastAPI, demo: Demo) -> None:
         except TooManyJobs:
             return _refusal(429, "Two jobs are running. Wait for one, or cancel it.")
 
-    @app.post("/api/jobs/{task_id}/cancel")
-    async def cancel_job(task_id: str) -> Response:
-        return JSONResponse({}) if demo.jobs.cancel(task_id) else _refusal(404, "This job is not running.")
-
     @app.post("/api/texts", status_code=202)
-    async def start_text(order: TextOrder) -> Response:
+    async def begin_text(order: TextOrder) -> Response:
         try:
-            return JSONResponse({"textId": demo.texts.start(order.prompt, order.user)}, 202)
-        except TooManyTexts:
-            return _refusal(429, "Two texts are being written. Wait for one, or stop it.")
+            return JSONResponse(await texts.begin(hub, demo.text_source, order.prompt, order.user), 202)
+        except GenerationRunning:
+            return _refusal(409, "A text is being written. Wait for it, or stop it.")
 
-    @app.post("/api/texts/{text_id}/stop")
-    async def stop_text(text_id: str) -> Response:
-        return JSONResponse({}) if demo.texts.stop(text_id) else _refusal(404, "This text is at its end.")
+    async def anybody_may(user: str | None, task_id: str) -> bool:
+        return True
+
+    app.include_router(cancel_routes(hub, can_cancel=anybody_may), prefix="/api")
 
     @app.post("/api/drop")
     async def drop(order: Drop) -> dict[str, int]:
@@ -189,7 +179,7 @@ def _add_answers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return _refusal(error.status_code, error.detail)
+        return _refusal(error.status_code, error.detail, error.headers)
 
     @app.exception_handler(ClarionError)
     async def failed(request: Request, error: ClarionError) -> Response:
@@ -197,8 +187,8 @@ def _add_answers(app: FastAPI) -> None:
         return _refusal(error.status, "The server could not take this now. Please try again.")
 
 
-def _refusal(status: int, text: str) -> Response:
-    return JSONResponse({"error": text}, status)
+def _refusal(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"error": text}, status, headers)
 
 
 def _now_ms() -> int:

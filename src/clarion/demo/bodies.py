@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from clarion.demo.jobs import Choice
+
 NAME_CHARS = 32  # fits the page's columns and, as `@user/NAME`, the hub's 255 bytes per topic in any script
 TEXT_CHARS = 500  # a message is read at a glance
 PROMPT_CHARS = 300
@@ -43,11 +45,11 @@ class JobOrder(Body):
     """A job to start."""
 
     user: Name
-    scope: Literal["asyncio", "library"] = "library"
+    scope: Choice = "library"
 
 
 class TextOrder(Body):
-    """A text to stream."""
+    """A text to have written."""
 
     user: Name
     prompt: Prompt

@@ -1,131 +1,91 @@
-"""A real long job: pack and checksum the source of Python's standard library, and tell how far it has got."""
+"""A real long job: pack and checksum the source of Python's standard library, as a task that tells its progress."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import lzma
 import secrets
 import sysconfig
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal
 
-Status = Literal["running", "done", "cancelled", "failed"]
+from clarion import Hub
+from clarion.progress import Progress, Task
+from clarion.work.failures import PublicError
 
+Choice = Literal["asyncio", "library", "missing"]
+
+PATTERN = "jobs/*"  # of their topics
 RUNNING_JOBS = 2  # a demo should not take over the machine it describes
-TELL_SECONDS = 0.1  # ten steps a second look smooth; more would only fill the journal
+KEEP_SECONDS = 3600  # how long a new tab is still shown how one ended
+LEASE_SECONDS = 5  # whoever kills the server wants to see soon that the job is lost
+PIECE_BYTES = 32 * 1024  # packed at once, in some 10 ms: a request to stop waits no longer, and the bar moves evenly
 LEFT_OUT = {"__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib"}
 
-_log = logging.getLogger("clarion.demo")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One step of a job, as the page sees it; ``progress`` is in percent."""
-
-    taskId: str  # noqa: N815 - the names of the page
-    progress: float
-    status: Status
-    message: str
-    title: str
-    user: str
-
-
-class Tell(Protocol):
-    """Publishes one step; called on the job's own thread, returns when the step is acknowledged."""
-
-    def __call__(self, step: Progress, /) -> object: ...
+_LIBRARY = Path(sysconfig.get_path("stdlib"))
+_JOBS = {
+    "asyncio": ("asyncio", _LIBRARY / "asyncio"),
+    "library": ("the standard library", _LIBRARY),
+    "missing": ("a folder that is not there", _LIBRARY / "no such folder"),
+}
 
 
 class TooManyJobs(Exception):
     """``RUNNING_JOBS`` jobs are running."""
 
 
-@dataclass(slots=True)
-class _Job:
-    id: str
-    user: str
-    title: str
-    root: Path
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-
 class Jobs:
-    """Starts and cancels jobs. Call its methods on one thread; the work itself runs on others."""
+    """Starts jobs; `Hub.cancel` stops one. Call `start` on one thread; the work itself runs on others."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._pool = ThreadPoolExecutor(RUNNING_JOBS, thread_name_prefix="demo-job")
-        self._running: dict[str, _Job] = {}
+    def __init__(self, hub: Hub) -> None:
+        self._pack = hub.task(pack)
+        self._running: list[Task[Any]] = []
 
-    def start(self, scope: Literal["asyncio", "library"], user: str) -> str:
-        """Start a job and return its id; raises `TooManyJobs`."""
+    def start(self, choice: Choice, user: str) -> str:
+        """Start a job and return its id, which is its topic. Raises `TooManyJobs`."""
+        self._running = [task for task in self._running if not task.done()]
         if len(self._running) >= RUNNING_JOBS:
             raise TooManyJobs
-        root = Path(sysconfig.get_path("stdlib"))
-        if scope == "asyncio":
-            job = _Job(secrets.token_hex(4), user, "Pack and checksum asyncio", root / "asyncio")
-        else:
-            job = _Job(secrets.token_hex(4), user, "Pack and checksum the standard library", root)
-        self._running[job.id] = job
-        self._pool.submit(self._work, job)
-        return job.id
-
-    def cancel(self, task_id: str) -> bool:
-        """Ask a job to stop at the next file; False if no such job is running."""
-        job = self._running.get(task_id)
-        if job is None:
-            return False
-        job.cancelled.set()
-        return True
-
-    def close(self) -> None:
-        """Cancel all jobs and wait until each has told its end. Blocks; call it off the event loop."""
-        for job in list(self._running.values()):
-            job.cancelled.set()
-        self._pool.shutdown()
-
-    def _work(self, job: _Job) -> None:
-        def tell(percent: float, status: Status, text: str) -> None:
-            self._tell(Progress(job.id, round(percent, 1), status, text, job.title, job.user))
-
-        try:
-            tell(0, "running", "Looking for files")
-            last_told = time.monotonic()
-            summary = ""
-            for percent, summary in pack(job.root):
-                if job.cancelled.is_set():
-                    tell(percent, "cancelled", f"Cancelled. {summary}")
-                    return
-                if time.monotonic() - last_told >= TELL_SECONDS:
-                    last_told = time.monotonic()
-                    tell(percent, "running", summary)
-            tell(100, "done", summary)
-        except OSError:
-            tell(0, "failed", "A file could not be read.")
-        except Exception:  # the hub refused a step; nobody awaits this thread, so tell the log
-            _log.exception("a job broke off")
-        finally:
-            del self._running[job.id]
+        what, root = _JOBS[choice]
+        job = self._pack.using(
+            f"jobs/{secrets.token_hex(4)}",
+            title=f"Pack and checksum {what}, for {user}",
+            unit="bytes",
+            keep_seconds=KEEP_SECONDS,
+            lease_seconds=LEASE_SECONDS,
+        )
+        task: Task[Any] = job.start(root)
+        self._running.append(task)
+        return task.id
 
 
-def pack(root: Path) -> Iterator[tuple[float, str]]:
-    """Compress (LZMA) and checksum (SHA-256) the Python files below ``root``; yields percent, line."""
-    paths = sorted(path for path in root.rglob("*.py") if not LEFT_OUT & set(path.relative_to(root).parts))
-    total_bytes = sum(path.stat().st_size for path in paths) or 1
-    read_bytes = packed_bytes = 0
-    digest = hashlib.sha256()
-    for number, path in enumerate(paths, 1):
-        content = path.read_bytes()
-        digest.update(content)
-        packed_bytes += len(lzma.compress(content, preset=6 | lzma.PRESET_EXTREME))
-        read_bytes += len(content)
-        name = path.relative_to(root).as_posix()
-        yield 100 * read_bytes / total_bytes, f"{name}, file {number:,} of {len(paths):,}"
-    sizes = f"{read_bytes / 1e6:.1f} MB packed to {packed_bytes / 1e6:.1f} MB"
-    yield 100, f"{len(paths):,} files, {sizes}, SHA-256 {digest.hexdigest()[:16]}…"
+def pack(task: Progress, root: Path) -> None:
+    """Compress (LZMA) and checksum (SHA-256) the Python files below ``root``; the last message is what came of it."""
+    task.update(message="Looking for files")
+    try:
+        if not root.is_dir():
+            raise PublicError("The folder does not exist.", code="no_folder")
+        paths = sorted(path for path in root.rglob("*.py") if not LEFT_OUT & set(path.relative_to(root).parts))
+        task.update(total=sum(path.stat().st_size for path in paths))
+        digest = hashlib.sha256()
+        packed_bytes = 0
+        for number, path in enumerate(paths, 1):
+            task.update(message=f"{path.relative_to(root).as_posix()}, file {number:,} of {len(paths):,}")
+            content = path.read_bytes()
+            digest.update(content)
+            packed_bytes += _pack(task, content)
+    except OSError as error:
+        raise PublicError("A file could not be read.", code="unreadable") from error
+    sizes = f"{task.current / 1e6:.1f} MB packed to {packed_bytes / 1e6:.1f} MB"
+    task.update(message=f"{len(paths):,} files, {sizes}, SHA-256 {digest.hexdigest()[:16]}…")
+
+
+def _pack(task: Progress, content: bytes) -> int:
+    """Pack one file; how many bytes it has then."""
+    packer = lzma.LZMACompressor(preset=6 | lzma.PRESET_EXTREME)
+    packed_bytes = 0
+    for start in range(0, len(content), PIECE_BYTES):
+        piece = content[start : start + PIECE_BYTES]
+        packed_bytes += len(packer.compress(piece))
+        task.advance(len(piece))
+    return packed_bytes + len(packer.flush())

@@ -6,14 +6,15 @@ import asyncio
 import random
 import re
 from collections import defaultdict
-from collections.abc import AsyncGenerator
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 
+from clarion.generation import GenerationWriter, Produce
+
 WORDS_MIN = 110
 WORDS_MAX = 220
-WORD_SECONDS = (0.015, 0.07)  # the pace of a real model, so that coalescing has something to do
+WORD_SECONDS = (0.015, 0.07)  # the pace of a real model
 
 
 class MarkovSource:
@@ -21,12 +22,16 @@ class MarkovSource:
 
     label = "a local Markov chain, not a language model"
 
-    async def write(self, prompt: str) -> AsyncGenerator[str, None]:
-        """Yield a text word by word, at a readable pace, beginning near a word of the prompt where it can."""
-        choose = random.Random()
-        for word in words(prompt, choose):
-            yield word
-            await asyncio.sleep(choose.uniform(*WORD_SECONDS))
+    def producer(self, prompt: str) -> Produce:
+        """Writes a text word by word, at a readable pace, beginning near a word of the prompt where it can."""
+
+        async def produce(out: GenerationWriter) -> None:
+            choose = random.Random()
+            for word in words(prompt, choose):
+                await out.write(word)
+                await asyncio.sleep(choose.uniform(*WORD_SECONDS))
+
+        return produce
 
 
 def words(prompt: str, choose: random.Random) -> list[str]:

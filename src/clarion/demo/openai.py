@@ -1,4 +1,7 @@
-"""Text from an OpenAI-compatible endpoint: streaming chat completions, read with Clarion's own parser."""
+"""Text from an OpenAI-compatible endpoint: streaming chat completions, read with httpx and Clarion's own parser.
+
+An app that has the vendor's client gives its stream to `openai_producer` and needs none of this.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from typing import Any
 
 import httpx
 
-from clarion.demo.texts import SourceFailed
+from clarion.generation import GenerationWriter, IncompleteStream, Produce, openai_producer
 from clarion.parser import Parser
+from clarion.work.failures import PublicError
 
 DEFAULT_MODEL = "gpt-4o-mini"
 TOKENS_MAX = 500  # a paragraph or three: enough to watch, cheap to pay for
@@ -52,8 +56,20 @@ class OpenAISource:
             _log.warning("OPENAI_BASE_URL is not a URL; the local generator writes instead")
             return None
 
-    async def write(self, prompt: str) -> AsyncGenerator[str, None]:
-        """Yield the answer's pieces as they arrive. Raises `SourceFailed`; closing it ends the request."""
+    def producer(self, prompt: str) -> Produce:
+        """Writes the model's answer as it arrives; stopping it ends the request."""
+        write = openai_producer(lambda: self._chunks(prompt))
+
+        async def produce(out: GenerationWriter) -> None:
+            try:
+                await write(out)
+            except IncompleteStream as error:
+                raise PublicError("The text service stopped before the text was complete.") from error
+
+        return produce
+
+    async def _chunks(self, prompt: str) -> AsyncGenerator[dict[str, Any], None]:
+        """The chunks of a completion, as JSON objects. Raises `PublicError`."""
         body = {
             "model": self._model,
             "messages": [{"role": "user", "content": prompt}],
@@ -68,26 +84,24 @@ class OpenAISource:
             ):
                 if response.status_code != 200:
                     _log.warning("the text service answered with status %d", response.status_code)
-                    raise SourceFailed(_SENTENCES.get(response.status_code, "The text service has a problem."))
-                async for chunk in response.aiter_bytes():
-                    for message in parser.feed(chunk):
+                    raise PublicError(_SENTENCES.get(response.status_code, "The text service has a problem."))
+                async for received in response.aiter_bytes():
+                    for message in parser.feed(received):
                         if message.data == "[DONE]":
                             return
-                        if piece := _piece(message.data):
-                            yield piece
+                        yield chunk_of(message.data)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            _log.warning("the text service failed: %s", type(error).__name__)
-            raise SourceFailed("The text service could not be reached, or went away.") from error
+            raise PublicError("The text service could not be reached, or went away.") from error
 
 
-def _piece(data: str) -> str:
-    """The text in one chunk of a completion; empty for chunks that carry none."""
+def chunk_of(data: str) -> dict[str, Any]:
+    """One chunk of a completion. Raises `PublicError` for what is none, and for an error in its place."""
     try:
         chunk: Any = json.loads(data)
-        if "error" in chunk:
-            raise SourceFailed("The text service broke off with an error.")
-        choices = chunk["choices"]
-        content = choices[0]["delta"].get("content") if choices else ""
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise SourceFailed("The text service sent something that is not a chat completion.") from error
-    return content if isinstance(content, str) else ""
+    except (ValueError, RecursionError) as error:
+        raise PublicError("The text service sent something that is not a chat completion.") from error
+    if not isinstance(chunk, dict) or not isinstance(chunk.get("choices", []), list):
+        raise PublicError("The text service sent something that is not a chat completion.")
+    if chunk.get("error") is not None:
+        raise PublicError("The text service broke off with an error.")
+    return chunk

@@ -76,7 +76,7 @@ class ValueTable:
         self._held[key] = held
         self._order.append((held.offset, key))
         if len(self._order) > 2 * len(self._held) + SWEEP_CHANGES:
-            self._order = [one for one in self._order if self._held[one[1]].offset == one[0]]
+            self._order = [one for one in self._order if self._is_last(*one)]
         self._subjects.setdefault(key[0], {})[key[1]] = None
         self.last_change = held.offset
         self._tombstones.pop(key, None)
@@ -86,6 +86,10 @@ class ValueTable:
                 self._forget(next(iter(self._tombstones)))
         if held.expires_ms is not None:
             self._await(key, held.expires_ms)
+
+    def _is_last(self, offset: int, key: Key) -> bool:
+        held = self._held.get(key)
+        return held is not None and held.offset == offset
 
     def let_go(self, now_ms: int) -> None:
         """Forget some of those whose time is over."""

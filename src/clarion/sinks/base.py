@@ -34,6 +34,12 @@ class Block(NamedTuple):
     events: int
 
 
+def is_exact(block: Block, offset: int, told: int) -> bool:
+    """Whether a reader that stops at a mark of a block has its values as they were at `told`: not in between of those
+    that are told together (spec/stream.md, "Positions with ~")."""
+    return told in (offset, block.told_before, block.told)
+
+
 # How far values are told with a block: None, as far as its entries go; a number, not further than that; or before it
 # and after each of its entries.
 Telling = int | Sequence[int] | None

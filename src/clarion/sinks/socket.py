@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from clarion.event import Entry
 from clarion.fanout import Fanout, Wait
-from clarion.sinks.base import Block, Telling
+from clarion.sinks.base import Block, Telling, is_exact
 from clarion.sinks.bounds import bound, lift_bound
 from clarion.sinks.chunks import CHUNK_BYTES, chunk, chunked_block
 from clarion.sinks.poller import GONE, READ, WRITE, EpollPoller, is_available
@@ -277,7 +277,11 @@ class SocketLane:
         assert isinstance(reader, SocketReader)
         if reader.state is State.LIVE:
             reader.blocked = True
-            self._pump.fanout.fell_behind(reader, *_keep_rest(reader, block, sent))
+            offset, told = _keep_rest(reader, block, sent)
+            exact = is_exact(block, offset, told)
+            if reader.rest is not None:
+                exact = exact and is_exact(block, *reader.rest_reached)
+            self._pump.fanout.fell_behind(reader, offset, told, exact=exact)
 
     def _lost(self, reader: Subscription) -> None:
         if reader.state is not State.CLOSED:

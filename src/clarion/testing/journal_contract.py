@@ -21,10 +21,12 @@ from clarion.event import Entry
 from clarion.retention import LIVE, Retention, RetentionRules
 from clarion.testing.journal_bench import Bench, contract, following
 from clarion.testing.journal_keeping import KeepingContract
+from clarion.testing.journal_lasting import LastingContract
 from clarion.testing.journal_pages import PagesContract
+from clarion.testing.journal_values import ValuesContract
 
 
-class JournalContract(KeepingContract, PagesContract):
+class JournalContract(KeepingContract, PagesContract, ValuesContract, LastingContract):
     """The whole contract. Inherit, say how a journal is made, and let pytest collect the class.
 
     Set `overshoot_entries` if retention may be further behind, for a while, than by 512 entries.
@@ -90,6 +92,8 @@ class JournalContract(KeepingContract, PagesContract):
             lambda: journal.tail(max_entries=1, max_bytes=1),
             lambda: journal.seek(None, LIVE),
             journal.bounds,
+            lambda: journal.values(None, after=0, exact=False, max_bytes=1, now_ms=0),
+            journal.last_change,
             lambda: following(journal, 0, 1),
         ]
         for call in calls:

@@ -10,7 +10,7 @@ from clarion.fanout import Fanout, Wait
 from clarion.hub import Hub
 from clarion.local import Received
 from clarion.parser import Parser
-from clarion.sinks.base import Block, Telling
+from clarion.sinks.base import Block, Telling, is_exact
 from clarion.sinks.chunks import plain_block
 from clarion.subscription import State, Subscription
 from clarion.topics import TopicSet
@@ -112,7 +112,7 @@ class RecordingSink:
         for reader in readers[start:]:
             assert isinstance(reader, RecordingReader)
             if reader.state is State.LIVE and (reached := self._write(reader, block)) is not None:
-                self._pump.fanout.fell_behind(reader, *reached)
+                self._pump.fanout.fell_behind(reader, *reached, exact=is_exact(block, *reached))
         return len(readers)
 
     def feed(self, reader: Subscription) -> None:

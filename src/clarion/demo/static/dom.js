@@ -58,6 +58,20 @@ export function postForm(form, path, more, onSuccess) {
 export const clock = (at = Date.now()) =>
   new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
+/** What went wrong, as a sentence. Of what is not for people they get a reference, which the server's log has too. */
+export const failure = ({ code, message, ref }) =>
+  code === "internal" ? `${message} The server's log has it under ${ref}.` : message;
+
+/** Bytes for people: "1.2 MB". */
+export function size(bytes) {
+  let unit = 0;
+  while (bytes >= 999.5 && unit < 4) {
+    bytes /= 1000;
+    unit += 1;
+  }
+  return `${bytes.toFixed(unit && bytes < 9.95 ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
+}
+
 /** A hue for a name, the same in every tab. */
 export function hue(name) {
   let sum = 0;

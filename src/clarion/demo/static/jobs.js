@@ -1,48 +1,42 @@
-// Long jobs, as every tab sees them.
+// Long jobs, as every tab sees them: each is a value, which is told whole to who comes late.
 
-import { find, framed, make, post, postForm } from "./dom.js";
+import { failure, find, framed, make, post, postForm, size } from "./dom.js";
 
 const JOBS = 4;
-const ENDED = { done: "done", cancelled: "cancelled", failed: "failed", lost: "lost" };
+const ENDED = { completed: "done", cancelled: "cancelled", failed: "failed", lost: "lost" };
 
 export function showJobs(stream, me) {
-  const jobs = new Map(); // by id, oldest first
+  const list = find("jobs");
+  const jobs = new Map(); // by topic: {value, view}
 
   const draw = framed(() => {
-    for (const id of [...jobs.keys()].slice(0, -JOBS)) {
-      jobs.get(id).view?.item.remove();
-      jobs.delete(id);
+    const shown = [...jobs].sort(([, one], [, other]) => place(other.value) - place(one.value));
+    for (const [topic] of shown.splice(JOBS)) jobs.delete(topic);
+    for (const [topic, job] of shown) {
+      job.view ??= view(topic, job.value.title);
+      drawJob(job.view, job.value);
     }
-    for (const job of jobs.values()) {
-      if (!job.view) {
-        job.view = view(job.step);
-        find("jobs").prepend(job.view.item);
-      }
-      drawJob(job.view, job.step);
+    const items = shown.map(([, job]) => job.view.item);
+    // A button that is moved while it is pressed is not clicked.
+    if (items.length !== list.children.length || items.some((item, index) => item !== list.children[index])) {
+      list.replaceChildren(...items);
     }
   });
 
-  stream.addEventListener("progress", ({ detail }) => {
-    const job = jobs.get(detail.data.taskId) ?? {};
-    job.step = detail.data;
-    jobs.set(detail.data.taskId, job);
-    draw();
-  });
-
-  // A job that was unfinished when a server started had been running on the one before.
-  stream.addEventListener("server", () => {
-    for (const job of jobs.values()) {
-      if (job.step.status === "running") {
-        job.step = { ...job.step, status: "lost", message: "Lost: the server it ran on has stopped." };
-      }
-    }
+  stream.addEventListener("value", ({ detail: { topic, value } }) => {
+    if (!topic.startsWith("jobs/")) return;
+    if (value === undefined) jobs.delete(topic);
+    else jobs.set(topic, { ...jobs.get(topic), value });
     draw();
   });
 
   postForm(find("job-form"), "/api/jobs", () => ({ user: me.name }));
 }
 
-function view({ taskId, title, user }) {
+/** Those under way come first, then the newest. */
+const place = ({ status, startedAt, updatedAt }) => (startedAt ?? updatedAt) + (status in ENDED ? 0 : Number.MAX_SAFE_INTEGER / 2);
+
+function view(topic, title) {
   const bar = make("progress", "");
   bar.max = 100;
   bar.setAttribute("aria-label", title);
@@ -50,15 +44,31 @@ function view({ taskId, title, user }) {
   const text = make("p", "what");
   const cancel = make("button", "quiet", "Cancel");
   cancel.type = "button";
-  cancel.addEventListener("click", () => post(`/api/jobs/${taskId}/cancel`));
-  const heading = make("p", "who", make("b", "", title), " ", make("span", "by", `for ${user}`), percent);
+  cancel.addEventListener("click", () => post(`/api/tasks/${topic}/cancel`));
+  const heading = make("p", "who", make("b", "", title), " ", percent);
   return { item: make("li", "", heading, bar, make("div", "foot", text, cancel)), bar, percent, text, cancel };
 }
 
-function drawJob({ item, bar, percent, text, cancel }, step) {
-  item.dataset.status = step.status;
-  bar.value = step.progress;
-  percent.textContent = ENDED[step.status] ?? `${Math.floor(step.progress)} %`;
-  text.textContent = step.message;
-  cancel.hidden = step.status !== "running";
+function drawJob({ item, bar, percent, text, cancel }, job) {
+  item.dataset.status = job.status;
+  if (job.progress !== null) bar.value = job.progress;
+  else if (job.status in ENDED) bar.value = 0;
+  else bar.removeAttribute("value"); // how far it is, nobody knows yet
+  percent.textContent = ENDED[job.status] ?? (job.progress === null ? "" : `${Math.floor(job.progress)} %`);
+  text.textContent = says(job);
+  cancel.hidden = job.status in ENDED;
+  cancel.disabled = job.cancelRequested;
+}
+
+function says({ status, message, error, rate, eta, cancelRequested }) {
+  switch (status) {
+    case "pending": return "Waiting for its turn";
+    case "failed": return failure(error);
+    case "lost": return "The server that it ran on has stopped.";
+    case "cancelled": return `Stopped at ${message}`;
+    case "completed": return message;
+  }
+  const speed = rate ? `${size(rate)}/s` : "";
+  const rest = eta === null ? "" : `${eta < 90 ? `${eta} s` : `${Math.round(eta / 60)} min`} to go`;
+  return [cancelRequested ? "Stopping" : message, speed, rest].filter(Boolean).join(" · ");
 }

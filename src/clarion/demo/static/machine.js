@@ -1,6 +1,6 @@
 // This machine's figures, with a minute of each as a curve.
 
-import { find, framed, make } from "./dom.js";
+import { find, framed, make, size } from "./dom.js";
 
 const CURVE_MS = 60_000;
 const SVG = "http://www.w3.org/2000/svg";
@@ -87,13 +87,4 @@ function unbroken(points) {
     runs.at(-1).push(point);
   });
   return runs;
-}
-
-function size(bytes) {
-  let unit = 0;
-  while (bytes >= 999.5 && unit < 4) {
-    bytes /= 1000;
-    unit += 1;
-  }
-  return `${bytes.toFixed(unit && bytes < 9.95 ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
 }

@@ -35,7 +35,7 @@ showFeed(stream, me);
 showPeople(stream, me);
 showJobs(stream, me);
 showTexts(stream, me);
-showWire(stream, me);
+showWire(stream);
 
 const form = find("you");
 const field = find("name");

@@ -1,21 +1,27 @@
-// The one connection: a plain EventSource, with its life written down.
+// The one connection: a plain EventSource, with its life written down, and the values that it tells of.
 
-export const TYPES = [
-  "connected", "heartbeat", "gap", "bye", "machine", "people", "server", "chat", "notification", "progress", "text",
+import { Values } from "./values.js";
+
+const TYPES = [
+  "connected", "heartbeat", "gap", "bye", "machine", "people", "chat", "notification",
+  "progress", "generation", "generation.append", "generation.merge",
 ];
+const VALUES = new Set(["progress", "generation"]);
 const CONTROL = new Set(["connected", "heartbeat", "gap", "bye"]);
 const SILENCE = 2.5; // heartbeat intervals without a byte, after which a line that looks open is taken for dead
 
-/** "k3v9-1042" as {epoch, offset}; offsets stay below 2**53 in any demo. */
+/** "k3v9-1042~7" as {epoch, offset, told, whole}; offsets stay below 2**53 in any demo. */
 function position(id) {
-  const cut = id.lastIndexOf("-");
-  return { epoch: id.slice(0, cut), offset: Number(id.slice(cut + 1)) };
+  const [, epoch, offset, told = offset] = /^(\w+)-(\d+)(?:~(\d+))?$/.exec(id) ?? ["", "", NaN];
+  return { epoch, offset: Number(offset), told: Number(told), whole: !id.includes("~") };
 }
 
 /**
  * Emits "state" when something about the connection changed, "log" for its log, "event" for every event, and
- * each event's own type. The detail of an event: {type, id, data, text, replayed, history}. `replayed` events
+ * each event's own type. The detail of an event: {type, id, topic, data, text, replayed, history}. `replayed` events
  * were behind the reader when it connected; `history` is the replay of the page's first connection.
+ *
+ * Emits "value" with {topic, value} when one changed; the value is undefined if there is none any more.
  */
 export class Stream extends EventTarget {
   state = "connecting";
@@ -29,8 +35,9 @@ export class Stream extends EventTarget {
   #user;
   #tab;
   #source = null;
+  #values = new Values();
   #head = 0; // where the journal ended when this connection began
-  #seen = { epoch: "", offset: -1 };
+  #seen = position("");
   #connections = 0;
   #refused = false; // since the last connection
   #reopenTimer = 0;
@@ -71,13 +78,43 @@ export class Stream extends EventTarget {
   #receive(source, event) {
     if (source !== this.#source) return; // a late word of a connection that was given up
     this.signAt = Date.now();
-    const detail = { type: event.type, id: event.lastEventId, text: event.data, data: JSON.parse(event.data) };
-    if (detail.id) this.lastId = detail.id;
-    if (CONTROL.has(detail.type)) this.#control(detail);
+    const { type, data: text, lastEventId: id } = event;
+    const data = JSON.parse(text);
+    const detail = { type, id, topic: this.#topic(type, data), text, data };
+    if (id) this.lastId = id;
+    if (CONTROL.has(type)) this.#control(detail);
     else this.#count(detail);
-    this.#emit(detail.type, detail);
+    this.#fold(detail);
+    this.#emit(type, detail);
     this.#emit("event", detail);
     this.#emit("state");
+  }
+
+  /** A plain EventSource is not told a frame's topic, but here the types say it. */
+  #topic(type, data) {
+    if (CONTROL.has(type)) return "";
+    if (type === "notification") return `@user/${this.#user}`;
+    if (type === "progress") return data.taskId;
+    return type.startsWith("generation") ? "text" : type;
+  }
+
+  /** Keep the values up to date. */
+  #fold({ type, id, topic, data }) {
+    const [name, change = "set"] = type.split(".");
+    if (VALUES.has(name)) {
+      try {
+        this.#emit("value", { topic, value: this.#values.apply(topic, change, data) });
+      } catch {
+        this.#emit("value", { topic });
+        this.lastId = id.replace(/(~\d+)?$/, "~0"); // no event again, but all values
+        this.reopen(`what happened to ${topic} makes no sense`);
+        return;
+      }
+    }
+    const { offset, whole } = position(id);
+    if (whole && offset >= this.#head) {
+      for (const gone of this.#values.caughtUp()) this.#emit("value", { topic: gone });
+    }
   }
 
   #control({ type, data }) {
@@ -89,6 +126,7 @@ export class Stream extends EventTarget {
       this.heartbeatMs = data.heartbeat;
       this.#head = position(data.to).offset;
       this.#seen = position(data.from);
+      if (data.values === "all") this.#values.begin();
       const behind = this.#head - this.#seen.offset;
       this.#log(`Connected, ${data.mode}${behind > 0 && data.mode !== "live" ? `: reading on from ${data.from}` : ""}`);
       this.#become("live");
@@ -101,13 +139,15 @@ export class Stream extends EventTarget {
   }
 
   #count(detail) {
-    const { epoch, offset } = position(detail.id);
-    detail.replayed = offset <= this.#head;
+    const place = position(detail.id);
+    const seen = this.#seen;
+    detail.replayed = place.offset <= this.#head;
     detail.history = detail.replayed && this.#connections === 1;
     this.counts.events += 1;
     if (detail.replayed) this.counts.replayed += 1;
-    if (epoch === this.#seen.epoch && offset <= this.#seen.offset) this.counts.disorder += 1;
-    this.#seen = { epoch, offset };
+    const rises = place.offset > seen.offset || (place.offset === seen.offset && place.told > seen.told);
+    if (place.epoch === seen.epoch && !rises) this.counts.disorder += 1;
+    this.#seen = place;
   }
 
   #broken(source) {

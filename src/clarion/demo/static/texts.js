@@ -1,47 +1,48 @@
-// A text as it is written. The pieces are in the journal, so a tab that reloads reads it from its beginning.
+// A text as it is written. It is a value: a tab that reloads is told all of it so far, and then the rest.
 
-import { find, framed, post, postForm } from "./dom.js";
+import { failure, find, framed, post, postForm } from "./dom.js";
 
-const SAYS = { streaming: "writing", stopped: "stopped", failed: "failed", done: "", lost: "lost: its server has stopped" };
+const TOPIC = "text";
+const SAYS = {
+  running: "writing",
+  completed: "",
+  cancelled: "stopped",
+  lost: "lost: its server has stopped",
+};
 
 export function showTexts(stream, me) {
   const sheet = find("sheet");
   const prose = find("prose");
-  let text = null; // the newest; older ones go on unseen
+  let generation; // the value; undefined where there is none
 
   const draw = framed(() => {
-    sheet.dataset.status = text.status;
-    find("asked").textContent = text.prompt ? `“${text.prompt}”, for ${text.user}` : "";
+    const { status = "empty", text = "", metadata } = generation ?? {};
+    sheet.dataset.status = status;
+    find("asked").textContent = metadata ? `“${metadata.prompt}”, for ${metadata.user}` : "";
     const atEnd = sheet.scrollHeight - sheet.scrollTop - sheet.clientHeight < 40;
-    prose.textContent = text.whole;
+    prose.textContent = text || (generation?.refusal ?? "");
     if (atEnd) sheet.scrollTop = sheet.scrollHeight;
-    find("text-stop").hidden = text.status !== "streaming";
-    const says = text.reason ?? SAYS[text.status];
-    find("text-source").textContent = [text.source && `by ${text.source}`, says].filter(Boolean).join(" · ");
+    find("text-stop").hidden = status !== "running";
+    if (generation) find("text-source").textContent = [`by ${metadata.source}`, says(generation)].filter(Boolean).join(" · ");
   });
 
-  stream.addEventListener("text", ({ detail }) => {
-    const piece = detail.data;
-    if (piece.seq === 0) text = { id: piece.textId, whole: "", ...pick(piece) };
-    if (text?.id !== piece.textId) return;
-    text.whole += piece.delta;
-    text.status = piece.status;
-    text.reason = piece.reason;
-    draw();
-  });
-
-  stream.addEventListener("server", () => {
-    if (text?.status !== "streaming") return;
-    text.status = "lost";
+  stream.addEventListener("value", ({ detail: { topic, value } }) => {
+    if (topic !== TOPIC) return;
+    generation = value;
     draw();
   });
 
   postForm(find("text-form"), "/api/texts", () => ({ user: me.name }));
-  find("text-stop").addEventListener("click", () => post(`/api/texts/${text.id}/stop`));
+  find("text-stop").addEventListener("click", () => post(`/api/tasks/${TOPIC}/cancel`));
   showSource();
 }
 
-const pick = ({ prompt, user, source, status }) => ({ prompt, user, source, status });
+function says({ status, text, reasoning, error, finishReason }) {
+  if (status === "failed") return failure(error);
+  if (status === "running" && reasoning && !text) return "thinking";
+  if (status === "completed" && finishReason === "length") return "cut off at its greatest length";
+  return SAYS[status];
+}
 
 async function showSource() {
   const response = await fetch("/api/about");

@@ -6,7 +6,7 @@ const EVENTS = 20;
 const DATA_CHARS = 240;
 const NOISE = new Set(["machine", "heartbeat"]);
 
-export function showWire(stream, me) {
+export function showWire(stream) {
   const body = find("wire");
   const noise = find("wire-machine");
   const pause = find("wire-pause");
@@ -14,7 +14,7 @@ export function showWire(stream, me) {
 
   const draw = framed(() => {
     if (pause.checked) return;
-    body.replaceChildren(...(noise.checked ? kept.all : kept.calm).map((detail) => row(detail, me)).reverse());
+    body.replaceChildren(...(noise.checked ? kept.all : kept.calm).map(row).reverse());
   });
 
   stream.addEventListener("event", ({ detail }) => {
@@ -28,18 +28,8 @@ export function showWire(stream, me) {
   pause.addEventListener("change", draw);
 }
 
-function row({ id, type, text, data, replayed }, me) {
+function row({ id, type, topic, text, replayed }) {
   const shortened = text.length > DATA_CHARS ? `${text.slice(0, DATA_CHARS)}…` : text;
-  const cells = [id, type, topic(type, data, me), shortened].map((content) => make("td", "", content));
+  const cells = [id, type, topic, shortened].map((content) => make("td", "", content));
   return make("tr", replayed ? "replayed" : "", ...cells);
-}
-
-function topic(type, data, me) {
-  switch (type) {
-    case "progress": return `jobs/${data.taskId}`;
-    case "text": return `texts/${data.textId}`;
-    case "notification": return `@user/${me.name}`;
-    case "chat": case "machine": case "people": case "server": return type;
-    default: return "";
-  }
 }
