@@ -92,7 +92,7 @@ class Delivery:
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
         self._roomy = asyncio.Event()
         self._finishing: dict[Subscription, tuple[str, Callable[[], bytes]]] = {}
-        self._paging = Paging(fanout, pager, observer)
+        self._paging = Paging(fanout, pager, observer, exhausted)
         self._pacing = Pacing(fanout, clock, self.wake)
         self._closed = False
 
@@ -132,10 +132,22 @@ class Delivery:
 
     def finish(self, reader: Subscription, reason: str, bye: Callable[[], bytes]) -> None:
         """End a stream as soon as its reader has everything that was published before. bye: makes its last frame."""
-        if reader.state is State.LIVE:
+        if reader.state is State.LIVE and self._has_values(reader):
             self.end(reader, reason, bye())
-        elif reader.state is State.BEHIND:
+        elif reader.state is not State.CLOSED:
             self._finishing[reader] = (reason, bye)
+            self._hurry(reader)
+
+    def _has_values(self, reader: Subscription) -> bool:
+        """Whether a live reader waits for no values."""
+        return self.fanout.told(reader) == self.fanout.planned
+
+    def _hurry(self, reader: Subscription) -> None:
+        """Have a reader told the values that are held back for it."""
+        if reader.state is State.LIVE:
+            self.fanout.fell_behind(reader, self.fanout.planned, self.fanout.told(reader))
+        reader.due = True
+        reader.audience.lane.feed(reader)
 
     def replace(self, reader: Subscription, other: Subscription) -> None:
         """Let `other` take the place of `reader`, which nothing was written to by a sink yet."""
@@ -174,8 +186,11 @@ class Delivery:
     def caught_up(self, reader: Subscription) -> None:
         """A reader has become live."""
         if self._finishing and (last := self._finishing.get(reader)) is not None:
-            reason, bye = last
-            self.end(reader, reason, bye())
+            if self._has_values(reader):
+                reason, bye = last
+                self.end(reader, reason, bye())
+            else:
+                self._hurry(reader)
 
     def delivered(self, readers: int, events: int, size: int) -> None:
         """So many readers took so many events each, `size` bytes of them."""

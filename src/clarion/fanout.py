@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 BATCH_BYTES: Final = 64 * 1024  # of one pass: what a healthy socket's send buffer takes at once
 BATCH_ENTRIES: Final = 1024
 EMPTY_SEGMENTS: Final = 16  # looked through at once for a reader of rare topics, before others get their turn
-# Entries that a reader may pass over values in before it is told them: more only means larger folds. With this bound
-# one that never catches up, because of other events, is told them all the same.
-MOST_DEFERRED_ENTRIES: Final = 2_048
+# Other events that go before values that wait: one that never catches up, because of them, is told values all the same.
+MOST_EVENTS_BEFORE_VALUES: Final = 256
+MOST_FOLDED_ENTRIES: Final = 4_096  # of the log, for one reader: some 10 ms. Behind more, the journal gives the values
 
 
 class Wait(Enum):
@@ -141,7 +141,7 @@ class Fanout:
         if reader.cursor == self.planned:
             return self._become_live(reader) if snapshot is None else self._wait_ahead(reader)
         upto = self.planned if snapshot is None else min(self.planned, snapshot.through)
-        return self._events(reader, self.log.segment(reader.cursor, upto), now_ms)
+        return self._count_events(reader, self._events(reader, self.log.segment(reader.cursor, upto), now_ms))
 
     def _wait_ahead(self, reader: Subscription) -> Wait:
         self._ahead[reader] = None
@@ -172,9 +172,10 @@ class Fanout:
         pending = reader.audience.pending
         if is_caught_up and not reader.due and pending is not None and reader.told >= pending:
             return self._become_live(reader)  # it will be told with the others of its audience
-        deferred = self.log.count_after(reader.told) - self.log.count_after(reader.cursor)
-        if not is_caught_up and deferred < MOST_DEFERRED_ENTRIES:
+        if not is_caught_up and reader.events_before_values < MOST_EVENTS_BEFORE_VALUES:
             return None
+        if self.log.count_after(reader.told) - self.log.count_after(reader.cursor) > MOST_FOLDED_ENTRIES:
+            return Wait.VALUES
         key = (reader.audience, reader.told, reader.cursor)
         is_own = self.log.has_personal(reader.personal_topics, reader.told, reader.cursor)
         folded: Values | None = None if is_own else self._blocks.get(key)
@@ -193,6 +194,7 @@ class Fanout:
         reader.exact = False  # until it has the whole snapshot
         if not snapshot.changed or snapshot.changed[-1].offset <= reader.told:
             reader.snapshot = None
+            reader.events_before_values = 0
             if snapshot.complete:
                 reader.exact = True
                 reader.due = False
@@ -232,6 +234,11 @@ class Fanout:
             if not changes or (self._may_tell(reader, through) and not is_foldable(changes)):
                 return lane.block(entries, after, through)
         return lane.block(events_only(self.epoch, entries, told), after, through, b"", told)
+
+    def _count_events(self, reader: Subscription, block: Block) -> Block:
+        if block.told < block.through:
+            reader.events_before_values += block.events
+        return block
 
     def _may_tell(self, reader: Subscription, through: int) -> bool:
         """Whether changes up to there may be told as they are: the reader has caught up with them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -108,7 +109,7 @@ def frames(epoch: str, cursor: int, told: int, values: Values, max_bytes: int) -
     entries: list[Entry] = []
     telling = [told]
     size = 0
-    left = [one for one in values.changed if one.offset > told]
+    left = values.changed[bisect_right(values.changed, told, key=lambda one: one.offset) :]
     for index, one in enumerate(left, 1):
         is_last = index == len(left) and values.complete
         told = values.through if is_last else one.offset

@@ -21,8 +21,8 @@ logger = logging.getLogger("clarion.follower")
 async def prime(log: Log, journal: Journal) -> None:
     """Fill the log with the newest entries of the journal."""
     floor, entries = await journal.tail(max_entries=WINDOW_ENTRIES // 2, max_bytes=WINDOW_BYTES // 2)
+    log.last_change = max(log.last_change, await journal.last_change())  # before anybody sees the new head
     log.reset(floor, entries)
-    log.last_change = max(log.last_change, await journal.last_change())
 
 
 async def _begin_again(journal: Journal, delivery: Delivery) -> None:

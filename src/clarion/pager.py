@@ -23,7 +23,7 @@ PAGE_ENTRIES: Final = 1024
 CONCURRENT_PAGES: Final = 4  # reads under way; more would only queue in the journal
 CACHE_BYTES: Final = 8 * 1024 * 1024
 PAGE_OVERHEAD_BYTES: Final = 512
-VALUES_BYTES: Final = 1024 * 1024  # of values in one snapshot; what is more comes with the next one
+VALUES_BYTES: Final = 64 * 1024  # of values in one snapshot; what is more comes with the next one
 VALUES_MS: Final = 1_000  # how long a snapshot serves others: a crowd that comes at once is told the same
 MOST_VALUES: Final = 16  # snapshots kept at once; the last of them stay until others come
 

@@ -32,12 +32,18 @@ logger = logging.getLogger("clarion.delivery")
 
 
 class Paging:
-    """Reads pages and values for the readers of a process. Belongs to one event loop."""
+    """Reads pages and values for the readers of a process. Belongs to one event loop.
 
-    def __init__(self, fanout: Fanout, pager: Pager, observer: Observer) -> None:
+    exhausted: called with a reader that has to come back: it may show values whose deletion nobody remembers.
+    """
+
+    def __init__(
+        self, fanout: Fanout, pager: Pager, observer: Observer, exhausted: Callable[[Subscription], None]
+    ) -> None:
         self._fanout = fanout
         self._pager = pager
         self._observer = observer
+        self._exhausted = exhausted
         self._wanting: deque[tuple[SocketReader, bool]] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._working = 0  # not their number: a task that is done stays among them until the loop turns
@@ -91,7 +97,11 @@ class Paging:
     async def read_values(self, reader: Subscription) -> None:
         """Give a reader a snapshot of its values. Waits while the journal fails."""
         values = await self._patiently(reader, lambda: self._pager.values(reader, self._fanout.log.floor))
-        if values is not None and not reader.is_closed:
+        if values is None or reader.is_closed:
+            return
+        if 0 < reader.told < values.forgotten:
+            self._exhausted(reader)
+        else:
             reader.snapshot = values
 
     async def _patiently(self, reader: Subscription, read: Callable[[], Awaitable[Read]]) -> Read | None:

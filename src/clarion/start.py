@@ -90,15 +90,13 @@ class Starts:
         if offset > self._log.head and offset > (await self._journal.bounds()).newest:
             return await self._from_oldest("unknown")
         exact = told == offset
-        if offset >= self._log.floor:
-            if not exact and told < await self._forgotten(told):
-                told = 0
-            return Start(offset, "resumed", told=told, exact=exact)
-        reader.cursor = offset
-        page = await self._pager.page(reader)
-        if told < await self._forgotten(told):
+        missed: int | None = 0
+        if offset < self._log.floor:
+            reader.cursor = offset
+            missed = (await self._pager.page(reader)).missed
+        if told < self._log.last_change and told < await self._forgotten(told):
             told, exact = 0, False
-        return Start(offset, "resumed" if page.missed == 0 else "gap", told=told, exact=exact)
+        return Start(offset, "resumed" if missed == 0 else "gap", told=told, exact=exact)
 
     async def _forgotten(self, after: int) -> int:
         """Up to where deletions of values may not be known any more."""

@@ -50,6 +50,7 @@ class Subscription:
     last
         change is at `told` or before, and the others have to be set.
     snapshot: values that it is to be told once its cursor is where they are from.
+    events_before_values: how many events it was given while values wait for it.
     due: it may be told values now; for readers of an audience that is told them from time to time.
     joined: the newest offset when it came; what is ephemeral and older is not for it.
     lenient_until: before this offset nothing counts as missed: it asked for as much as there is, not for what it lost.
@@ -66,6 +67,7 @@ class Subscription:
         "deadline_ms",
         "deadline_reason",
         "due",
+        "events_before_values",
         "exact",
         "heartbeat_ms",
         "id",
@@ -89,6 +91,7 @@ class Subscription:
         self.exact = True
         self.snapshot: Values | None = None
         self.due = True
+        self.events_before_values = 0
         self.joined = joined
         self.lenient_until = 0
         self.state = State.BEHIND

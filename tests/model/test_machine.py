@@ -49,17 +49,26 @@ class Readers(RuleBasedStateMachine):
         window_bytes=st.sampled_from((400, 1 << 20)),
         skeleton=st.sampled_from((2, 10_000)),
         values_bytes=st.sampled_from((1, 1 << 20)),
-        deferred=st.sampled_from((0, 3, 2_048)),
+        deferred=st.sampled_from((0, 3, 256)),
+        folded=st.sampled_from((0, 4, 4_096)),
         chunk_bytes=st.sampled_from((1, 4_096)),
     )
     def begin(
-        self, window: int, window_bytes: int, skeleton: int, values_bytes: int, deferred: int, chunk_bytes: int
+        self,
+        window: int,
+        window_bytes: int,
+        skeleton: int,
+        values_bytes: int,
+        deferred: int,
+        folded: int,
+        chunk_bytes: int,
     ) -> None:
         log = Log(max_entries=window, max_bytes=window_bytes)
         self.world = World(log=log, skeleton=skeleton, heartbeat_ms=1_000)
         self.world.journal.values_bytes = values_bytes
+        self.world.patch.setattr("clarion.fanout.MOST_FOLDED_ENTRIES", folded)
         self.world.patch.setattr("clarion.sinks.chunks.CHUNK_BYTES", chunk_bytes)
-        self.world.patch.setattr("clarion.fanout.MOST_DEFERRED_ENTRIES", deferred)
+        self.world.patch.setattr("clarion.fanout.MOST_EVENTS_BEFORE_VALUES", deferred)
         self.world.person("one", "a/1")
         self.world.person("twin", "a/1")
         self.world.person("some", "a/*")

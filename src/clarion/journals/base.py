@@ -67,6 +67,9 @@ class Changed(NamedTuple):
     data: bytes
 
 
+CHANGED_OVERHEAD_BYTES = 100  # counted for a value beside its data: thousands of small ones are as much to tell
+
+
 class Values(NamedTuple):
     """What `values` gives: consistent in itself, as of one moment.
 

@@ -11,12 +11,13 @@ from clarion import json
 from clarion.changes import said
 from clarion.event import Draft
 from clarion.held import Held, as_told, revised
-from clarion.journals.base import Changed, Values
-from clarion.topics import TopicSet
+from clarion.journals.base import CHANGED_OVERHEAD_BYTES, Changed, Values
+from clarion.topics import TopicSet, matches
 from clarion.values import MISSING, Change
 
 DUE_AT_ONCE: Final = 64  # values whose time is over that are let go of in one step
 MOST_TOMBSTONES: Final = 10_000  # deletions that are remembered: some 5 MB; who comes from before gets all values anew
+MANY_SHARE: Final = 8  # an eighth of all values: for so many, going through all in order costs less than sorting them
 SWEEP_CHANGES: Final = 64  # places of changes that count no more, before they are swept out
 
 Key = tuple[str, str]  # topic, and the subject that it is told under
@@ -37,6 +38,7 @@ class ValueTable:
         self._held: dict[Key, Held] = {}
         self._order: list[tuple[int, Key]] = []  # by offset; what was changed again since counts no more
         self._subjects: dict[str, dict[str, None]] = {}
+        self._levels: dict[str, dict[str, None]] = {}  # the topics, by the first of their levels
         self._tombstones: dict[Key, None] = {}  # the oldest first
         self._due: list[tuple[int, Key]] = []  # when to look whether a time is over; only what `_awaited` says counts
         self._awaited: dict[Key, int] = {}  # never later than the time is over
@@ -78,6 +80,7 @@ class ValueTable:
         if len(self._order) > 2 * len(self._held) + SWEEP_CHANGES:
             self._order = [one for one in self._order if self._is_last(*one)]
         self._subjects.setdefault(key[0], {})[key[1]] = None
+        self._levels.setdefault(key[0].partition("/")[0], {})[key[0]] = None
         self.last_change = held.offset
         self._tombstones.pop(key, None)
         if held.value is MISSING:
@@ -124,6 +127,10 @@ class ValueTable:
         del subjects[key[1]]
         if not subjects:
             del self._subjects[key[0]]
+            level = key[0].partition("/")[0]
+            del self._levels[level][key[0]]
+            if not self._levels[level]:
+                del self._levels[level]
 
     def values(self, topics: TopicSet | None, after: int, max_bytes: int, now_ms: int, newest: int) -> Values:
         """See `Journal.values`."""
@@ -140,17 +147,33 @@ class ValueTable:
                 continue
             if size >= max_bytes:
                 return Values(changed, newest, False, self.forgotten)
-            size += len(data)
+            size += len(data) + CHANGED_OVERHEAD_BYTES
             changed.append(Changed(*key, held.name, held.offset, change, data))
         return Values(changed, newest, True, self.forgotten)
 
     def _after(self, topics: TopicSet | None, after: int) -> Iterable[tuple[Key, Held]]:
-        if topics is None or topics.patterns:
+        candidates = self._candidates(topics)
+        if topics is None or candidates is None:
             return self._changed_after(topics, after)
-        named = [(topic, subject) for topic in topics.exact for subject in self._subjects.get(topic, ())]
+        named = [(topic, subject) for topic in candidates for subject in self._subjects.get(topic, ())]
         chosen = [(key, held) for key in named if (held := self._held[key]).offset > after]
         chosen.sort(key=lambda one: one[1].offset)
         return chosen
+
+    def _candidates(self, topics: TopicSet | None) -> Iterable[str] | None:
+        """The topics of a set that have values; None where going through all values in order is as cheap."""
+        if topics is None:
+            return None
+        found = dict.fromkeys(topics.exact)
+        for pattern in topics.patterns:
+            level = pattern.partition("/")[0]
+            if level in ("*", "**"):
+                return None
+            among = self._levels.get(level, {})
+            if len(among) * MANY_SHARE > len(self._held):
+                return None
+            found.update(dict.fromkeys(topic for topic in among if matches(pattern, topic)))
+        return found
 
     def _changed_after(self, topics: TopicSet | None, after: int) -> Iterator[tuple[Key, Held]]:
         for index in range(bisect_right(self._order, after, key=lambda one: one[0]), len(self._order)):

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from clarion import json
 from clarion.changes import said
 from clarion.held import Held
-from clarion.journals.base import Changed, Values
+from clarion.journals.base import CHANGED_OVERHEAD_BYTES, Changed, Values
 from clarion.journals.sqlite_topics import spans_of
 from clarion.topics import TopicSet
 from clarion.values import MISSING, Change, Folding, applied
@@ -98,7 +98,7 @@ def read_values(
             if one is None:
                 one = _whole(connection, facts)
             changed.append(one)
-            size += len(one.data)
+            size += len(one.data) + CHANGED_OVERHEAD_BYTES
         return Values(changed, newest, True, forgotten)
     finally:
         connection.execute("ROLLBACK")

@@ -122,7 +122,7 @@ class AsgiLane:
                 reader.budget_bytes -= len(block.data)
                 if reader.budget_bytes <= 0:
                     self._pump.exhausted(reader)
-            if reader.cursor != self._pump.fanout.planned:
+            if reader.snapshot is not None or reader.cursor != self._pump.fanout.planned:
                 await asyncio.sleep(0)  # `send` need not wait for anything, and others want their turn
 
     def look(self, reader: AsgiReader) -> Block | Awaitable[Block | None]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from clarion import json
 from clarion.changes import change_draft, said
 from clarion.event import Draft, Entry
 from clarion.journals.base import Changed, Journal, Values
-from clarion.testing.journal_bench import Bench
+from clarion.testing.journal_bench import Bench, following
 from clarion.topics import TopicSet
 from clarion.values import MISSING, Change, applied
 
@@ -35,6 +36,13 @@ async def shown(bench: Bench, journal: Journal, *topics: str) -> dict[str, Any]:
     given = await values_of(bench, journal, *topics)
     assert all(one.change is Change.SET for one in given.changed)
     return {one.subject: json.decode(one.data) for one in given.changed}
+
+
+async def followed_from_now(journal: Journal, count: int) -> asyncio.Task[list[Entry]]:
+    """The next entries of a new journal, as they come: what a later change replaced need not be kept."""
+    task = asyncio.create_task(following(journal, 0, count))
+    await asyncio.sleep(0)
+    return task
 
 
 def states(entries: list[Entry]) -> list[States]:

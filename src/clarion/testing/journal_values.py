@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -13,7 +13,7 @@ from clarion.errors import ClarionError, NoValue, ValueMismatch, ValueTooLarge
 from clarion.event import Draft
 from clarion.journals.base import Appended, Changed
 from clarion.testing.journal_bench import Bench, Suite, contract, following
-from clarion.testing.journal_value_bench import carried_out, change, shown, states, values_of
+from clarion.testing.journal_value_bench import carried_out, change, followed_from_now, shown, states, values_of
 from clarion.topics import TopicSet
 from clarion.values import Change
 
@@ -52,13 +52,14 @@ class ValuesContract(Suite):
     @contract
     async def test_what_begins_a_value_is_a_set(self, bench: Bench) -> None:
         journal = await bench.open()
+        followed = await followed_from_now(journal, 6)
         await journal.append([change(bench, "a", Change.APPEND, {"x": 1}), change(bench, "a", Change.APPEND, {})])
         await journal.append([change(bench, "b", Change.MERGE, {"x": None, "y": 1}, ttl_seconds=1)])
         await journal.append([change(bench, "a", Change.DELETE)])
         await journal.append([change(bench, "a", Change.APPEND, [1])])
         bench.now_ms += 1_000
         await journal.append([change(bench, "b", Change.APPEND, [2])])
-        entries = await following(journal, 0, 6)
+        entries = await followed
         said_of = [(said(entry.frame).change, said(entry.frame).data) for entry in entries]
         assert said_of == [
             (Change.SET, b'{"x":1}'),
@@ -137,10 +138,11 @@ class ValuesContract(Suite):
             if n % 20 == 10:
                 script += [("gone", Change.SET, n), ("gone", Change.DELETE, None), ("text", Change.MERGE, {"n": n})]
                 script += [("text", Change.SET, "anew ")]
+        newest = 2 * len(script)
+        followed = await followed_from_now(journal, newest)
         for topic, kind, data in script:
             await journal.append([change(bench, topic, kind, data), bench.draft("plain")])
-        newest = 2 * len(script)
-        known = states(await following(journal, 0, newest))
+        known = states(await followed)
         for after in range(0, newest + 1, 5):
             for exact in (True, False):
                 given = await values_of(bench, journal, after=after, exact=exact)
@@ -164,12 +166,12 @@ class ValuesContract(Suite):
             (change(bench, "none", Change.DELETE), NoValue),
             (change(bench, "t", Change.APPEND, {"c": "x" * 200}, max_event_bytes=270), ValueTooLarge),
         ]
+        good = [change(bench, "t", Change.MERGE, {"e": 1}, key="k"), bench.draft("t", key="k2")]
         for draft, error in bad:
             if error is ValueTooLarge:
                 await journal.append([change(bench, "t", Change.MERGE, {"d": "x" * 100})])
             newest = (await journal.bounds()).newest
             before = await values_of(bench, journal)
-            good = [change(bench, "t", Change.MERGE, {"e": 1}, key="k"), bench.draft("t", key="k2")]
             for place in range(3):
                 batch = [*good[:place], draft, *good[place:], change(bench, "new", Change.SET, 1)]
                 with pytest.raises(error):
@@ -198,6 +200,7 @@ class ValuesContract(Suite):
     @contract
     async def test_a_value_is_no_larger_than_the_drafts_allow(self, bench: Bench) -> None:
         journal = await bench.open()
+        followed = await followed_from_now(journal, 52)
         sized = {"max_event_bytes": SMALL_BYTES}
         await journal.append([change(bench, "t", Change.SET, {"a": "x" * 100}, **sized)])
         most = change(bench, "t", Change.APPEND, {}, **sized).max_value_bytes
@@ -208,8 +211,7 @@ class ValuesContract(Suite):
         for n in range(50):  # what replaces does not add up
             await journal.append([change(bench, "t", Change.MERGE, {"a": f"{n}" + "z" * 100}, **sized)])
         assert await shown(bench, journal) == {"t": {"a": "49" + "z" * 100}}
-        for entry in await following(journal, 0, 52):
-            assert entry.value_bytes <= most
+        assert all(entry.value_bytes <= most for entry in await followed)
 
     @contract
     async def test_a_key_makes_a_change_once(self, bench: Bench) -> None:
