@@ -37,6 +37,25 @@ class Saves:
         self.saved.append(last_event_id)
 
 
+class SlowSaves(Saves):
+    """A store that blocks, and takes until it is released for one of the ids."""
+
+    def __init__(self, slow_id: str) -> None:
+        super().__init__(blocking=True)
+        self.release = threading.Event()
+        self.under_way = 0
+        self.most_at_once = 0
+        self._slow_id = slow_id
+
+    def save(self, last_event_id: str) -> None:
+        if last_event_id == self._slow_id:
+            self.under_way += 1
+            self.most_at_once = max(self.most_at_once, self.under_way)
+            self.release.wait(10)
+            self.under_way -= 1
+        super().save(last_event_id)
+
+
 # When it moves.
 
 
@@ -228,40 +247,36 @@ async def test_a_callback_that_is_cancelled_is_called_again_and_only_that_one() 
 
 
 async def test_a_save_that_is_cancelled_ends_before_the_next_begins() -> None:
-    release = threading.Event()
-
-    class Slow(Saves):
-        def save(self, last_event_id: str) -> None:
-            if last_event_id == "k3v9-5":
-                release.wait(10)
-            super().save(last_event_id)
-
-    store = Slow(blocking=True)
+    store = SlowSaves("k3v9-5")
     world = World(Reply(PLAIN + event(5) + event(6) + event(7), HANG), cursor=store)
     async with world.source as source:
         await anext(source)
         task = asyncio.ensure_future(source.__anext__())
-        await until(lambda: store.saved == ["k3v9-4"])
-        await idle()
+        await until(lambda: store.under_way)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        asyncio.get_running_loop().call_later(0, release.set)
-        assert [(await anext(source)).data for _ in range(2)] == [6, 7]
-    assert store.saved[0] == "k3v9-4"
-    assert store.saved == sorted(store.saved)
+        task = asyncio.ensure_future(source.__anext__())
+        await idle()
+        store.release.set()
+        assert [(await task).data, (await anext(source)).data] == [6, 7]
+    assert store.most_at_once == 1
     assert store.saved[-1] == "k3v9-7"
 
 
 async def test_closing_waits_for_a_save_under_way() -> None:
-    store = Saves(blocking=True)
+    store = SlowSaves("k3v9-5")
     world = World(Reply(PLAIN, event(5), HANG), cursor=store)
-    async with world.source as source:
-        await anext(source)
-        task = asyncio.ensure_future(source.__anext__())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        task.cancel()
+    await world.source.open()
+    await anext(world.source)
+    task = asyncio.ensure_future(world.source.__anext__())
+    await until(lambda: store.under_way)
+    task.cancel()
+    closing = asyncio.ensure_future(world.source.aclose())
+    await idle()
+    assert not closing.done()
+    store.release.set()
+    await closing
     assert store.saved[-1] == "k3v9-5"
 
 

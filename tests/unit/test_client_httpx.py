@@ -112,6 +112,12 @@ async def test_what_cannot_be_asked_for(name: str, library: Any) -> None:
     assert "secret" not in str(impossible.value)
 
 
+async def test_a_client_that_was_given_is_not_closed(library: Any) -> None:
+    async with client_of(library, None) as client:
+        await HttpxTransport(client).aclose()
+        assert not client.is_closed
+
+
 async def test_a_source_closes_the_client_that_it_made() -> None:
     source = AsyncSource("http://127.0.0.1:1/events")
     async with source:

@@ -11,6 +11,7 @@ from clarion.event import Entry
 from clarion.log import Log
 from clarion.retention import Since
 from clarion.subscription import DISCONNECTED, DONE, KICKED, State
+from clarion.values import Change
 from tests.model.world import Person, World
 
 EARLIEST = Since(earliest=True)
@@ -396,3 +397,25 @@ def test_who_asked_for_what_there_is_is_told_of_what_it_loses_later(narrow: Worl
     # The first five were there when it came; of the ten after them it must know what it did not get.
     assert person.history[-1].gaps == [8]
     assert received(person) == [14, 15]
+
+
+@pytest.mark.parametrize("lane", ["socket", "asgi"])
+def test_who_was_told_more_than_the_others_of_its_audience_is_not_told_it_again(world: World, lane: str) -> None:
+    early, late = (world.person(name, "a", interval_ms=500) for name in ("early", "late"))
+    world.connect(early, lane=lane)
+    world.idle()
+    for text in ("one ", "two "):  # the second is held back
+        world.change("a", Change.APPEND, text)
+        world.follow()
+        world.idle()
+    world.read(early)
+    assert early.values == {"a": "one "}
+    world.connect(late, lane=lane, capacity=700)
+    world.idle()
+    world.read(late)
+    assert late.values == {"a": "one two "}
+    world.publish("a", size=900)  # more than one write of the late one
+    world.follow()
+    world.idle()
+    world.settle()
+    assert early.values == late.values == {"a": "one two "}
