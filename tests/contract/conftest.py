@@ -2,5 +2,5 @@
 
 import pytest
 
-for part in ("bench", "contract", "keeping", "pages"):
+for part in ("bench", "contract", "keeping", "lasting", "pages", "value_bench", "values"):
     pytest.register_assert_rewrite(f"clarion.testing.journal_{part}")

@@ -1,5 +1,6 @@
 """A Celery app on its filesystem transport. `CELERY_FOLDER` names its folder, `EVENTS_URL` the journal of the hubs."""
 
+import json
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ from typing import Any
 from celery import Celery
 
 from clarion.integrations.celery import CeleryProgress, current_progress
+from clarion.publisher import Publisher
 from clarion.work.failures import PublicError
 
 folder = Path(os.environ["CELERY_FOLDER"])
@@ -32,13 +34,30 @@ app.conf.update(
 )
 
 
+class RecordingPublisher(Publisher):
+    """Notes all that is told in a file: readers get the state, in which changes may be folded."""
+
+    def change_many(self, changes: Any) -> Any:
+        changes = list(changes)
+        receipts = super().change_many(changes)
+        with (folder / "told").open("a") as file:
+            file.writelines(json.dumps([one.topic, one.user, one.data]) + "\n" for one in changes)
+        return receipts
+
+
+def told(task_id: str) -> list[dict[str, Any]]:
+    """All that was told of a task, by whatever process."""
+    lines = [json.loads(line) for line in (folder / "told").read_text().splitlines()]
+    return [value for topic, _, value in lines if topic == task_id]
+
+
 def options_of(name: str, args: Any, kwargs: Any) -> dict[str, Any] | None:
     if name == "shop.silent":
         return None
-    return {"lease_seconds": 1, **({"user": kwargs["user"]} if "user" in kwargs else {})}
+    return {"user": kwargs["user"]} if "user" in kwargs else {}
 
 
-progress = CeleryProgress(app, os.environ["EVENTS_URL"], options=options_of)
+progress = CeleryProgress(app, RecordingPublisher(os.environ["EVENTS_URL"]), options=options_of)
 
 
 @app.task(name="shop.plain")

@@ -37,6 +37,14 @@ def target(store):
     return PublisherTarget(FakePublisher(store), threaded=False)
 
 
+def join(process):
+    """Wait for a process; one that does not end is killed, and fails its test by its exit code."""
+    process.join(20)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
 def value(store):
     return store.values["import:42", None]
 
@@ -156,7 +164,7 @@ def test_a_child_of_fork_that_ends_its_copy_ends_nothing(target, store):
     with Progress("import:42", to=target) as task:
         process = multiprocessing.get_context("fork").Process(target=end_it, args=(task,))
         process.start()
-        process.join()
+        join(process)
         assert process.exitcode == 0
         assert task.status == "running"
     assert store.statuses("import:42") == ["running", "completed"]
@@ -166,7 +174,7 @@ def test_what_a_killed_process_has_counted_is_there(target):
     with Progress("import:42", to=target, total=2_000) as task:
         process = multiprocessing.get_context("spawn").Process(target=count_and_die, args=(task,))
         process.start()
-        process.join()
+        join(process)
         assert process.exitcode == -signal.SIGKILL
         assert now(task)["current"] == 1_000
 
@@ -181,11 +189,11 @@ def test_children_are_told_to_stop(target, store, method):
     process.start()
     assert began.wait(20)
     task.cancel()
-    process.join()
+    join(process)
     assert process.exitcode == 7
     late = context.Process(target=wait_until_cancelled, args=(task, began))
     late.start()
-    late.join()
+    join(late)
     assert late.exitcode == 7
     task.finish(Cancelled("import:42"))
 
@@ -198,7 +206,7 @@ def test_a_child_that_comes_after_the_request_stops_too(target):
     began = context.Event()
     process = context.Process(target=wait_until_cancelled, args=(task, began))
     process.start()
-    process.join()
+    join(process)
     assert process.exitcode == 7
     task.finish(Cancelled("import:42"))
 
@@ -229,7 +237,7 @@ def test_a_task_that_has_not_begun_can_begin_elsewhere(tmp_path):
     task = Progress("import:42", to=url, title="Import", user="ann")
     process = multiprocessing.get_context("spawn").Process(target=own, args=(task,))
     process.start()
-    process.join()
+    join(process)
     assert process.exitcode == 0
     from clarion.publisher import Publisher
 

@@ -28,6 +28,13 @@ def read(hub: Hub, **options: Any) -> Any:
     return read_events(hub.stream(**options), "/events")
 
 
+async def until_completed(events: Any) -> Any:
+    """The event that tells the end; those before it may have been folded into it."""
+    while (event := await events.next(2)).data["status"] != "completed":
+        assert event.data["status"] == "running"
+    return event
+
+
 async def test_an_event_source_hears_every_change_by_one_event_type(hub: Hub) -> None:
     async with read(hub, topics="import:42") as events:
         async with hub.progress("import:42", total=4) as task:
@@ -41,7 +48,7 @@ async def test_an_event_source_hears_every_change_by_one_event_type(hub: Hub) ->
             values.append(event.data)
     assert [value["progress"] for value in values] == sorted(value["progress"] for value in values)
     assert {"taskId", "progress", "status", "message"} <= set(values[0])
-    assert 4 <= len(values) <= 7
+    assert 2 <= len(values) <= 7
 
 
 async def test_who_comes_late_gets_the_state_in_one_frame(hub: Hub) -> None:
@@ -54,15 +61,14 @@ async def test_who_comes_late_gets_the_state_in_one_frame(hub: Hub) -> None:
             assert (await events.next()).data["progress"] == 50.0
             await events.none(0.05)
     async with read(hub, topics="import:42") as events:
-        while (await events.next()).data["status"] != "completed":
-            pass
+        await until_completed(events)
 
 
 async def test_a_users_task_is_that_users_alone(hub: Hub) -> None:
     async with read(hub, user="ann") as ann, read(hub, user="bob", topics="**") as bob:
         async with hub.progress("import:42", user="ann", total=4):
             pass
-        assert [(await ann.next()).data["status"] for _ in range(2)] == ["running", "completed"]
+        await until_completed(ann)
         await bob.none(0.1)
     assert await hub.get("import:42") is None
     assert (await hub.get("import:42", user="ann"))["status"] == "completed"
@@ -73,10 +79,8 @@ async def test_named_users_and_topics(hub: Hub) -> None:
         async with hub.progress("import:42", users=["ann", "bob"], topics=["admin/imports"]):
             pass
         for events, topic in ((ann, "import:42"), (bob, "import:42"), (admin, "admin/imports")):
-            told = [await events.next() for _ in range(2)]
-            assert [event.data["status"] for event in told] == ["running", "completed"]
-            assert {event.topic for event in told} == {topic}
-            assert {event.data["taskId"] for event in told} == {"import:42"}
+            told = await until_completed(events)
+            assert (told.topic, told.data["taskId"]) == (topic, "import:42")
 
 
 async def test_a_thread_of_the_process(hub: Hub) -> None:

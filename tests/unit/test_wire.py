@@ -85,9 +85,7 @@ def test_vector(case: dict[str, Any]) -> None:
 
 
 def test_a_long_id_of_a_stranger_is_cut() -> None:
-    frame = wire.gap(
-        "k3v9-0", reason="unknown", requested="z" * 5_000, oldest=Position("k3v9", 1), missed=None
-    )
+    frame = wire.gap("k3v9-0", reason="unknown", requested="z" * 5_000, oldest=Position("k3v9", 1), missed=None)
     assert b"z" * 100 in frame
     assert b"z" * 101 not in frame
 

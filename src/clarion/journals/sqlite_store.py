@@ -200,12 +200,13 @@ class _Numbering:
         if draft.key is not None and (first := self._first_of(draft, draft.key)) is not None:
             return Appended(first, True)
         offset = self.newest + 1
+        row: Row
         if draft.change:
             self._changed[offset], size, draft = self.changing.change(draft, offset)
-        frame = event_frame(self._epoch, offset, draft.body)
-        if draft.change:
-            row: Row = (offset, draft.topic, draft.created_ms, None, EPHEMERAL + draft.change, frame, size)
+            frame = event_frame(self._epoch, offset, draft.body)
+            row = (offset, draft.topic, draft.created_ms, None, EPHEMERAL + draft.change, frame, size)
         else:
+            frame = event_frame(self._epoch, offset, draft.body)
             kind = EPHEMERAL if draft.ephemeral else EVENT
             row = (offset, draft.topic, draft.created_ms, draft.expires_ms, kind, frame, None)
             if not draft.ephemeral:

@@ -58,7 +58,7 @@ class SocketReader(Subscription):
         super().__init__(*args)
         self.fd = -1
         self.rest: bytes | memoryview | None = None
-        self.rest_reached = (0, 0)
+        self.rest_reached: tuple[int, int] = (0, 0)
         self.unread_bytes = 0
         self.unsaid: bytes | None = None
         self.queued = False  # for a turn

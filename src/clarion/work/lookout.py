@@ -61,8 +61,7 @@ class Lookout:
         return [
             lease
             for lease in leases
-            if lease.no_viewers_seconds is not None
-            and self._watch.lonely(lease.id, lease.no_viewers_seconds, now_ms)
+            if lease.no_viewers_seconds is not None and self._watch.lonely(lease.id, lease.no_viewers_seconds, now_ms)
         ]
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ export function showJobs(stream, me) {
   const jobs = new Map(); // by topic: {value, view}
 
   const draw = framed(() => {
-    const shown = [...jobs].sort(([, one], [, other]) => place(other.value) - place(one.value));
+    const shown = [...jobs].sort(([, one], [, other]) => order(one.value, other.value));
     for (const [topic] of shown.splice(JOBS)) jobs.delete(topic);
     for (const [topic, job] of shown) {
       job.view ??= view(topic, job.value.title);
@@ -34,7 +34,8 @@ export function showJobs(stream, me) {
 }
 
 /** Those under way come first, then the newest. */
-const place = ({ status, startedAt, updatedAt }) => (startedAt ?? updatedAt) + (status in ENDED ? 0 : Number.MAX_SAFE_INTEGER / 2);
+const order = (one, other) => (one.status in ENDED) - (other.status in ENDED) || since(other) - since(one);
+const since = ({ startedAt, updatedAt }) => startedAt ?? updatedAt;
 
 function view(topic, title) {
   const bar = make("progress", "");
@@ -65,7 +66,7 @@ function says({ status, message, error, rate, eta, cancelRequested }) {
     case "pending": return "Waiting for its turn";
     case "failed": return failure(error);
     case "lost": return "The server that it ran on has stopped.";
-    case "cancelled": return `Stopped at ${message}`;
+    case "cancelled":
     case "completed": return message;
   }
   const speed = rate ? `${size(rate)}/s` : "";
