@@ -91,7 +91,8 @@ class Bench:
         self.core = Core(core().fanout, self.lane)
         self.core.fanout.epoch = journal.epoch
         self.pager = Pager(journal, lambda: self.wall_ms)
-        self.paging = Paging(self.core.fanout, self.pager, Observer())
+        self.exhausted: list[Subscription] = []
+        self.paging = Paging(self.core.fanout, self.pager, Observer(), self.exhausted.append)
 
     def reader(
         self, name: str, *topics: str, cursor: int = 0, told: int | None = None, exact: bool = True, **options: Any
@@ -447,3 +448,14 @@ async def test_closed_it_reads_nothing_more(bench: Bench) -> None:
     await asyncio.sleep(0)
     assert not bench.paging._workers
     assert (reader.snapshot, bench.lane.valued) == (None, [])
+
+
+async def test_who_may_show_values_whose_deletion_nobody_remembers_has_to_come_back(bench: Bench) -> None:
+    await bench.journal.set("a", 1)
+    old, new = bench.reader("old", "a", cursor=1), bench.new("new", "a")
+    bench.journal._values.forgotten = 2
+    for reader in (old, new):
+        await bench.paging.read_values(reader)
+    assert bench.exhausted == [old]
+    assert old.snapshot is None
+    assert new.snapshot is not None
