@@ -14,9 +14,7 @@ import time
 
 from fastapi import Depends, FastAPI
 
-from clarion import Hub
-from clarion.progress import Progress
-from clarion.progress.routes import cancel_routes
+from clarion import Hub, Progress
 
 EVENTS = os.environ.get("EVENTS", "sqlite:///events.db")
 
@@ -28,8 +26,7 @@ def current_user(user: str) -> str:
     return user  # your own session or token goes here
 
 
-app.include_router(hub.router(current_user=current_user))
-app.include_router(cancel_routes(hub, current_user=current_user))
+app.include_router(hub.router(current_user=current_user))  # the stream, and POST /tasks/{id}/cancel
 
 
 @hub.task(title="Import orders", steps={"Read": 1, "Load": 4})

@@ -94,6 +94,7 @@ class Hub(HubCalls, GenerationCalls):
         self.supervisor = Supervisor(self, self._clock)
         url = journal if isinstance(journal, str) and self.journal.shared else None
         self._tasks = Tasks(self, self._clock, url)
+        self.task = self._tasks.task  # `@hub.task(title="Report")` makes a task of a function
         self._generations = Generations(self, self._clock, limits.max_event_bytes)
         self._feeds = Feeds(self._follow_value, lambda topic, user: self.get(topic, user=user), self._clock)
 
@@ -180,11 +181,6 @@ class Hub(HubCalls, GenerationCalls):
         task_id: its topic; made up if None. options: `clarion.progress.TaskOptions`. Raises what `Progress` raises.
         """
         return self._tasks.progress(task_id, **options)
-
-    @property
-    def task(self) -> Callable[..., Any]:
-        """Make a task of a function: `@hub.task(title="Report")`. See `clarion.progress.Tasks.task`."""
-        return self._tasks.task
 
     async def cancel(self, task_id: str, *, user: str | None = None) -> None:
         """Ask a task or a generation to stop, in whatever process it runs; its value says that it did.

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
-from clarion.testing import read_events
+from clarion.testing import Events, read_events
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -107,6 +107,33 @@ async def test_example_chat(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (await client.get("/api/chat/9/stream")).status_code == 204
         completion = await client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
         assert '"finish_reason":"stop"' in completion.text
+
+
+async def test_example_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTS", f"sqlite:///{tmp_path / 'events.db'}")
+    app = example("progress").app
+    async with read_events(app, "/events?user=ann") as events, client_of(app) as client:
+        task_id = (await client.post("/imports?user=ann&rows=3")).json()["taskId"]
+        assert await _end_of(events, task_id) == "completed"
+        task_id = (await client.post("/imports?user=ann&rows=100000")).json()["taskId"]
+        assert (await client.post(f"/tasks/{task_id}/cancel?user=bob")).status_code == 404
+        assert (await client.post(f"/tasks/{task_id}/cancel?user=ann")).status_code == 202
+        assert await _end_of(events, task_id) == "cancelled"
+        script = str(EXAMPLES / "progress.py")
+        process = await asyncio.create_subprocess_exec(sys.executable, script, "import:42", "ann")
+        while (event := await events.next(timeout=20)).topic != "import:42":
+            pass
+        assert event.type == "progress"
+        assert (await client.post("/tasks/import:42/cancel?user=ann")).status_code == 202
+        assert await _end_of(events, "import:42") == "cancelled"
+        await process.wait()
+
+
+async def _end_of(events: Events, task_id: str) -> str:
+    while True:
+        event = await events.next(timeout=20)
+        if event.topic == task_id and event.data["status"] not in ("pending", "running"):
+            return str(event.data["status"])
 
 
 async def test_example_metrics() -> None:
