@@ -144,10 +144,10 @@ class Delivery:
 
     def _hurry(self, reader: Subscription) -> None:
         """Have a reader told the values that are held back for it."""
-        if reader.state is State.LIVE:
-            self.fanout.fell_behind(reader, self.fanout.planned, self.fanout.told(reader))
         reader.due = True
-        reader.audience.lane.feed(reader)
+        if reader.state is State.LIVE:  # one that is behind goes on by itself, or has no socket yet
+            self.fanout.fell_behind(reader, self.fanout.planned, self.fanout.told(reader))
+            reader.audience.lane.feed(reader)
 
     def replace(self, reader: Subscription, other: Subscription) -> None:
         """Let `other` take the place of `reader`, which nothing was written to by a sink yet."""

@@ -31,7 +31,7 @@ BATCH_ENTRIES: Final = 1024
 EMPTY_SEGMENTS: Final = 16  # looked through at once for a reader of rare topics, before others get their turn
 # Other events that go before values that wait: one that never catches up, because of them, is told values all the same.
 MOST_EVENTS_BEFORE_VALUES: Final = 256
-MOST_FOLDED_ENTRIES: Final = 4_096  # of the log, for one reader: some 10 ms. Behind more, the journal gives the values
+MOST_FOLDED_CHANGES: Final = 4_096  # of the log, for one reader: some 10 ms. Behind more, the journal gives the values
 
 
 class Wait(Enum):
@@ -80,6 +80,7 @@ class Fanout:
         reader.state = State.BEHIND
         reader.reached(cursor, told)
         reader.exact = exact
+        reader.known = told
         reader.audience.live.pop(reader, None)
 
     def told(self, reader: Subscription) -> int:
@@ -132,7 +133,8 @@ class Fanout:
         if snapshot is not None and reader.cursor >= snapshot.through:
             return self._values(reader, snapshot)
         if reader.cursor < self.log.floor:
-            return Wait.PAGE
+            is_due = snapshot is None and reader.events_before_values >= MOST_EVENTS_BEFORE_VALUES
+            return Wait.VALUES if is_due else Wait.PAGE
         if snapshot is None and (not reader.exact or reader.told < reader.cursor):
             if (wait := self._want_values(reader)) is not None:
                 return wait
@@ -174,7 +176,7 @@ class Fanout:
             return self._become_live(reader)  # it will be told with the others of its audience
         if not is_caught_up and reader.events_before_values < MOST_EVENTS_BEFORE_VALUES:
             return None
-        if self.log.count_after(reader.told) - self.log.count_after(reader.cursor) > MOST_FOLDED_ENTRIES:
+        if self.log.count_changes(reader.told, reader.cursor) > MOST_FOLDED_CHANGES:
             return Wait.VALUES
         key = (reader.audience, reader.told, reader.cursor)
         is_own = self.log.has_personal(reader.personal_topics, reader.told, reader.cursor)

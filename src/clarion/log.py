@@ -73,7 +73,7 @@ class Log:
         self._open_entries = 0
         self._personal: dict[str, deque[int]] = {}
         self._uneven: deque[int] = deque()  # entries that are ephemeral or have a ttl
-        self._changes: deque[int] = deque()  # entries that change a value
+        self._changes = Run()  # entries that change a value
         self.extend(entries)
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ class Log:
             if entry.ephemeral or entry.expires_ms is not None:
                 self._uneven.append(offset)
             if entry.change:
-                self._changes.append(offset)
+                self._changes.append(entry)
                 self.last_change = offset
             if entry.topic.startswith(_PERSONAL):
                 self._personal.setdefault(entry.topic, deque()).append(offset)
@@ -121,14 +121,13 @@ class Log:
         uneven = bisect_right(self._uneven, through) > bisect_right(self._uneven, after)
         return Segment(self._run.between(after, through), through, not uneven)
 
-    def has_changes(self, after: int, through: int) -> bool:
-        """Whether an entry between the two offsets changes a value."""
-        changes = self._changes
-        return bool(changes) and bisect_right(changes, through) > bisect_right(changes, after)
-
     def changes(self, after: int, through: int) -> list[Entry]:
         """The entries between the two offsets that change a value."""
-        return [entry for entry in self._run.between(after, through) if entry.change]
+        return self._changes.between(after, through)
+
+    def count_changes(self, after: int, through: int) -> int:
+        """How many there are of those."""
+        return self._changes.count_after(after) - self._changes.count_after(through)
 
     def has_personal(self, topics: Iterable[str], after: int, through: int) -> bool:
         """Whether an entry of one of these `@user/ID` or `@client/ID` topics stands between the two offsets."""
@@ -148,7 +147,7 @@ class Log:
                 self._cuts.popleft()
             if self._uneven and self._uneven[0] <= offset:
                 self._uneven.popleft()
-            if self._changes and self._changes[0] <= offset:
+            if entry.change:
                 self._changes.popleft()
             if entry.topic.startswith(_PERSONAL):
                 offsets = self._personal[entry.topic]

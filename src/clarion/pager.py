@@ -24,6 +24,7 @@ CONCURRENT_PAGES: Final = 4  # reads under way; more would only queue in the jou
 CACHE_BYTES: Final = 8 * 1024 * 1024
 PAGE_OVERHEAD_BYTES: Final = 512
 VALUES_BYTES: Final = 64 * 1024  # of values in one snapshot; what is more comes with the next one
+EXPIRED_MS: Final = 1_000  # a value is told for so long after its time: a change that found it alive may be on its way
 VALUES_MS: Final = 1_000  # how long a snapshot serves others: a crowd that comes at once is told the same
 MOST_VALUES: Final = 16  # snapshots kept at once; the last of them stay until others come
 
@@ -99,7 +100,7 @@ class Pager:
     async def _read_values(self, topics: TopicSet, after: int, exact: bool) -> Values:
         async with self._turns:
             return await self._journal.values(
-                topics, after=after, exact=exact, max_bytes=VALUES_BYTES, now_ms=self._wall_ms()
+                topics, after=after, exact=exact, max_bytes=VALUES_BYTES, now_ms=self._wall_ms() - EXPIRED_MS
             )
 
     async def seek(self, topics: TopicSet, since: Since) -> int:

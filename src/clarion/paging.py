@@ -92,6 +92,7 @@ class Paging:
         if is_whole and log.last_change <= told and page.through <= log.head:  # no value was changed since
             return reader.audience.lane.block(page.entries, reader.cursor, page.through, prefix)
         entries = events_only(epoch, page.entries, told)
+        reader.events_before_values += len(entries)
         return reader.audience.lane.block(entries, reader.cursor, page.through, prefix, told)
 
     async def read_values(self, reader: Subscription) -> None:
@@ -99,10 +100,11 @@ class Paging:
         values = await self._patiently(reader, lambda: self._pager.values(reader, self._fanout.log.floor))
         if values is None or reader.is_closed:
             return
-        if 0 < reader.told < values.forgotten:
+        if 0 < (reader.told if reader.exact else reader.known) < values.forgotten:
             self._exhausted(reader)
         else:
             reader.snapshot = values
+            reader.known = values.through
 
     async def _patiently(self, reader: Subscription, read: Callable[[], Awaitable[Read]]) -> Read | None:
         """What `read` gives, however long the journal fails; None if the reader goes meanwhile."""
@@ -129,15 +131,22 @@ class Paging:
                 reader, values = self._wanting.popleft()
                 if reader.state is not State.BEHIND:
                     continue
-                lane = reader.audience.lane
-                if values:
-                    await self.read_values(reader)
-                    lane.feed_values(reader)  # type: ignore[attr-defined]
-                else:
-                    block = await self.read_page(reader)
-                    lane.feed_page(reader, block)  # type: ignore[attr-defined]
+                try:
+                    await self._read_for(reader, values)
+                except Exception:  # whatever it is, this reader must not wait for ever, nor the others
+                    logger.exception("the journal could not be read for client %s", reader.id)
+                    self._exhausted(reader)
         finally:
             self._working -= 1
+
+    async def _read_for(self, reader: SocketReader, values: bool) -> None:
+        lane = reader.audience.lane
+        if values:
+            await self.read_values(reader)
+            lane.feed_values(reader)  # type: ignore[attr-defined]
+        else:
+            block = await self.read_page(reader)
+            lane.feed_page(reader, block)  # type: ignore[attr-defined]
 
 
 def _page_until(page: Page, offset: int) -> Page:

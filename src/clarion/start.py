@@ -67,6 +67,7 @@ class Starts:
             told, exact = start.cursor, True  # no value was changed since
         reader.reached(start.cursor, told)
         reader.exact = exact
+        reader.known = told
         reader.lenient_until = self._log.head if start.wish else 0
 
     def _may_be_more(self, cursor: int) -> bool:

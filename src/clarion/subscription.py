@@ -47,9 +47,9 @@ class Subscription:
         is where it became live: a plan that was begun before is not for it.
     told: the offset up to which it was told values, never after the cursor. Where the two are the same it is whole.
     exact: it has each value as it was at `told`, so that changes may follow. If not, it has the newest of those whose
-    last
-        change is at `told` or before, and the others have to be set.
+        last change is at `told` or before, and the others have to be set.
     snapshot: values that it is to be told once its cursor is where they are from.
+    known: while it is not exact, up to where deletions of values are accounted for; 0 for one that had none before.
     events_before_values: how many events it was given while values wait for it.
     due: it may be told values now; for readers of an audience that is told them from time to time.
     joined: the newest offset when it came; what is ephemeral and older is not for it.
@@ -72,6 +72,7 @@ class Subscription:
         "heartbeat_ms",
         "id",
         "joined",
+        "known",
         "lenient_until",
         "meta",
         "reason",
@@ -92,6 +93,7 @@ class Subscription:
         self.snapshot: Values | None = None
         self.due = True
         self.events_before_values = 0
+        self.known = cursor
         self.joined = joined
         self.lenient_until = 0
         self.state = State.BEHIND

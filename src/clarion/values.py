@@ -50,6 +50,8 @@ def applied(value: Any, change: Change, delta: Any) -> Any:
         return appended(value, delta)
     if change is Change.MERGE:
         for patch in delta if isinstance(delta, list) else (delta,):
+            if not isinstance(patch, dict):
+                raise ValueMismatch("merge", kind_of(patch), kind_of(value))
             value = merged(value, patch)
         return {} if value is MISSING else value  # MISSING: a list of no patches
     if change is Change.SET:

@@ -66,7 +66,7 @@ class Readers(RuleBasedStateMachine):
         log = Log(max_entries=window, max_bytes=window_bytes)
         self.world = World(log=log, skeleton=skeleton, heartbeat_ms=1_000)
         self.world.journal.values_bytes = values_bytes
-        self.world.patch.setattr("clarion.fanout.MOST_FOLDED_ENTRIES", folded)
+        self.world.patch.setattr("clarion.fanout.MOST_FOLDED_CHANGES", folded)
         self.world.patch.setattr("clarion.sinks.chunks.CHUNK_BYTES", chunk_bytes)
         self.world.patch.setattr("clarion.fanout.MOST_EVENTS_BEFORE_VALUES", deferred)
         self.world.person("one", "a/1")

@@ -1,6 +1,6 @@
 import pytest
 from fastapi import FastAPI, Header, HTTPException
-from starlette.testclient import TestClient
+from httpx import ASGITransport, AsyncClient
 
 from clarion.errors import HubClosed, JournalUnavailable
 from clarion.progress.routes import cancel_routes
@@ -38,31 +38,31 @@ def hub():
 def client(hub, **options):
     app = FastAPI()
     app.include_router(cancel_routes(hub, current_user=user_of, **options))
-    return TestClient(app)
+    return AsyncClient(transport=ASGITransport(app), base_url="http://hub")
 
 
-def ask(client, task_id="import:42", user="ann"):
-    return client.post(f"/tasks/{task_id}/cancel", headers={} if user is None else {"x-user": user})
+async def ask(client, task_id="import:42", user="ann"):
+    return await client.post(f"/tasks/{task_id}/cancel", headers={} if user is None else {"x-user": user})
 
 
-def test_a_user_asks_to_stop_a_task(hub):
-    answer = ask(client(hub))
+async def test_a_user_asks_to_stop_a_task(hub):
+    answer = await ask(client(hub))
     assert (answer.status_code, answer.json()) == (202, {"taskId": "import:42", "cancelRequested": True})
     assert hub.asked == [("import:42", "ann")]
 
 
-def test_ids_with_levels(hub):
-    assert ask(client(hub), "tasks/import/42").status_code == 202
+async def test_ids_with_levels(hub):
+    assert (await ask(client(hub), "tasks/import/42")).status_code == 202
     assert hub.asked == [("tasks/import/42", "ann")]
 
 
-def test_without_a_rule_a_stranger_may_not(hub):
-    assert ask(client(hub), user=None).status_code == 403
+async def test_without_a_rule_a_stranger_may_not(hub):
+    assert (await ask(client(hub), user=None)).status_code == 403
     assert hub.asked == []
 
 
-def test_the_dependency_may_refuse(hub):
-    assert ask(client(hub), user="banned").status_code == 401
+async def test_the_dependency_may_refuse(hub):
+    assert (await ask(client(hub), user="banned")).status_code == 401
     assert hub.asked == []
 
 
@@ -71,15 +71,15 @@ async def only_ann(user, task_id):
 
 
 @pytest.mark.parametrize("rule", [only_ann, lambda user, task_id: user == "ann" and task_id == "import:42"])
-def test_the_app_decides_before_anybody_is_told_whether_there_is_such_a_task(hub, rule):
+async def test_the_app_decides_before_anybody_is_told_whether_there_is_such_a_task(hub, rule):
     hub.error = UnknownWork("x")
     asked = client(hub, can_cancel=rule)
-    assert ask(asked, user="bob").status_code == 403
-    assert ask(asked, task_id="import:43").status_code == 403
+    assert (await ask(asked, user="bob")).status_code == 403
+    assert (await ask(asked, task_id="import:43")).status_code == 403
     assert hub.asked == []
-    assert ask(asked).status_code == 404
+    assert (await ask(asked)).status_code == 404
     hub.error = None
-    assert ask(asked).status_code == 202
+    assert (await ask(asked)).status_code == 202
     assert hub.asked[-1] == ("import:42", None)
 
 
@@ -92,24 +92,24 @@ def test_the_app_decides_before_anybody_is_told_whether_there_is_such_a_task(hub
         (HubClosed("x"), 503),
     ],
 )
-def test_errors_as_answers(hub, error, status):
+async def test_errors_as_answers(hub, error, status):
     hub.error = error
-    answer = ask(client(hub))
+    answer = await ask(client(hub))
     assert answer.status_code == status
     assert "secret" not in answer.text
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
 @pytest.mark.parametrize("task_id", ["@all", "a%01b", "x" * 300, "orders/*"])
-def test_what_cannot_be_a_task_is_422(hub, task_id):
-    assert ask(client(hub), task_id).status_code == 422
+async def test_what_cannot_be_a_task_is_422(hub, task_id):
+    assert (await ask(client(hub), task_id)).status_code == 422
     assert hub.asked == []
 
 
-def test_get_does_nothing(hub):
-    assert client(hub).get("/tasks/import:42/cancel", headers={"x-user": "ann"}).status_code == 405
+async def test_get_does_nothing(hub):
+    assert (await client(hub).get("/tasks/import:42/cancel", headers={"x-user": "ann"})).status_code == 405
 
 
-def test_it_is_described(hub):
-    paths = client(hub).get("/openapi.json").json()["paths"]
+async def test_it_is_described(hub):
+    paths = (await client(hub).get("/openapi.json")).json()["paths"]
     assert {"202", "403", "404", "409"} <= set(paths["/tasks/{task_id}/cancel"]["post"]["responses"])

@@ -139,6 +139,12 @@ def test_what_the_other_changes_make(value: Any, change: Change, delta: Any, out
     assert same(applied(value, change, delta), outcome)
 
 
+@pytest.mark.parametrize("patch", ["text", 5, None, ["text"], [{}, None], [[{}]]])
+def test_a_patch_is_an_object(patch: Any) -> None:
+    with pytest.raises(ValueMismatch, match="cannot merge"):
+        applied({"a": 1}, Change.MERGE, patch)
+
+
 KINDS = [("x", "a text"), ([1], "a list"), ({"a": 1}, "an object"), (True, "true or false"), (None, "null")]
 KINDS += [(1, "a number"), (1.5, "a number"), (2**70, "a number")]
 
@@ -231,6 +237,7 @@ def test_folding_first_is_applying_one_by_one_from_any_cut(start: Any, changes: 
         assert same(value, values[-1])
 
 
+@example(start={"a": {"z": 1}}, patches=[{"a": None}, {"a": {"b": 1}}, {"a": {"b": {"c": 1}}}])
 @given(start=OBJECTS | DEEP_OBJECTS | STARTS, patches=st.lists(OBJECTS | DEEP_OBJECTS, min_size=1, max_size=6))
 def test_patches_are_one_or_two(start: Any, patches: list[Any]) -> None:
     folding = Folding()
@@ -272,6 +279,29 @@ def test_what_cannot_be_added_adds_nothing(start: Any, changes: Changes, later: 
         assert folding.folded.change is before.change
         assert same(folding.folded.delta, before.delta)
         assert same(applied(start, *folding.folded), values[added])
+
+
+@given(changes=st.lists(CHANGES, max_size=6))
+def test_what_was_folded_stays_as_it_was_given(changes: Changes) -> None:
+    folding = Folding()
+    given_: list[tuple[Folded | None, str]] = []
+    for change, delta in changes:
+        given_.append((folding.folded, said([folding.folded and folding.folded.delta])))
+        try:
+            folding.add(change, delta)
+        except ValueMismatch:
+            pass
+    assert [said([folded and folded.delta]) for folded, _ in given_] == [before for _, before in given_]
+
+
+def test_patches_that_are_given_stay_as_they_are() -> None:
+    folding = Folding()
+    folding.add(Change.MERGE, {"a": None})
+    folding.add(Change.MERGE, {"a": {}})
+    folded = folding.folded
+    folding.add(Change.MERGE, {"b": None})
+    folding.add(Change.MERGE, {"b": {}})
+    assert folded == (Change.MERGE, [{"a": None}, {"a": {}}])
 
 
 def test_a_folding_of_nothing_is_nothing() -> None:

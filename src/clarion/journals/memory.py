@@ -27,6 +27,7 @@ from clarion.wire import event_frame
 
 RULE_AGE_CHECK_MS = 1_000  # between two looks at all topics with a rule of their own
 TRIM_STEP_ENTRIES = 64  # appends between two looks at the bounds; readers see exact bounds all the same
+EXPIRED_GRACE_MS = 2_000  # a value whose time is over is kept for so long, for those who are told it just before
 SWEEP_ENTRIES = 1024  # dead and ephemeral entries in the order before they are swept out of it
 SWEEP_BYTES = 8 * 1024**2  # ... or so many bytes of them
 
@@ -255,7 +256,7 @@ class MemoryJournal:
         """Take away what goes over the journal's bounds. Costs a few comparisons where nothing does."""
         now_ms = self._now_ms()
         self._untrimmed = 0
-        self._values.let_go(now_ms)
+        self._values.let_go(now_ms - EXPIRED_GRACE_MS)
         bound = self._rules.hub
         oldest_ms = _oldest_ms(bound, now_ms)
         while len(self._order) and (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
 from clarion import json
@@ -18,7 +18,7 @@ from clarion.values import MISSING, Change
 DUE_AT_ONCE: Final = 64  # values whose time is over that are let go of in one step
 MOST_TOMBSTONES: Final = 10_000  # deletions that are remembered: some 5 MB; who comes from before gets all values anew
 MANY_SHARE: Final = 8  # an eighth of all values: for so many, going through all in order costs less than sorting them
-SWEEP_CHANGES: Final = 64  # places of changes that count no more, before they are swept out
+SWEEP_PLACES: Final = 64  # in the lists below that count no more, and as many as count, before they are swept out
 
 Key = tuple[str, str]  # topic, and the subject that it is told under
 
@@ -77,7 +77,7 @@ class ValueTable:
         """Take what `revise` gave."""
         self._held[key] = held
         self._order.append((held.offset, key))
-        if len(self._order) > 2 * len(self._held) + SWEEP_CHANGES:
+        if len(self._order) > 2 * len(self._held) + SWEEP_PLACES:
             self._order = [one for one in self._order if self._is_last(*one)]
         self._subjects.setdefault(key[0], {})[key[1]] = None
         self._levels.setdefault(key[0].partition("/")[0], {})[key[0]] = None
@@ -116,6 +116,9 @@ class ValueTable:
         if awaited_ms is None or expires_ms < awaited_ms:
             self._awaited[key] = expires_ms
             heappush(self._due, (expires_ms, key))
+            if len(self._due) > 2 * len(self._awaited) + SWEEP_PLACES:
+                self._due = [(due_ms, awaited) for awaited, due_ms in self._awaited.items()]
+                heapify(self._due)
 
     def _forget(self, key: Key) -> None:
         held = self._held.pop(key)

@@ -30,6 +30,7 @@ SLACK_ENTRIES: Final = 256  # ... or this much, whichever is less
 # What is newer stays whatever the bounds are, for followers of other processes to read it: they do within 50 ms, and a
 # bound such as "the last one of each topic" would otherwise cost their readers events.
 FOLLOW_GRACE_MS: Final = 1_000
+EXPIRED_GRACE_MS: Final = 2_000  # a value whose time is over is kept for so long: it may be told just before
 MARK_MS: Final = 100  # between two notes of how far the journal was when
 EPHEMERAL_SECONDS: Final = 5  # followers of other processes read within 50 ms; a process that stalls may take longer
 TIDY_MS: Final = 250  # between two looks at ages
@@ -218,7 +219,7 @@ class Retaining:
         more |= self._delete("entries", "offset", "expires_ms <= ? ORDER BY expires_ms", now_ms)
         followed = self._there_since(now_ms, self._follow_grace_ms) if self._follow_grace_ms else self._store.newest
         more |= clean(self._store, followed)
-        more |= let_go(self._store, followed, now_ms)
+        more |= let_go(self._store, followed, now_ms - EXPIRED_GRACE_MS)
         forgotten_ms = now_ms - KEY_WINDOW_SECONDS * 1000
         more |= self._delete("keys", "topic, key", "created_ms <= ? ORDER BY created_ms", forgotten_ms)
         return more
