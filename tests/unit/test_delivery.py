@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 
 import pytest
 
+from clarion import Hub
 from clarion.event import Entry
+from clarion.journals.base import Values
 from clarion.log import Log
-from clarion.retention import Since
-from clarion.subscription import DISCONNECTED, DONE, KICKED, State
+from clarion.retention import LIVE, Since
+from clarion.sinks.socket import SocketReader
+from clarion.subscription import DISCONNECTED, DONE, KICKED, State, Subscription
+from clarion.topics import TopicSet
 from clarion.values import Change
 from tests.model.world import Person, World
 
@@ -419,3 +424,111 @@ def test_who_was_told_more_than_the_others_of_its_audience_is_not_told_it_again(
     world.idle()
     world.settle()
     assert early.values == late.values == {"a": "one two "}
+
+
+def test_a_long_run_of_values_ends_whatever_was_forgotten_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clarion.journals.memory_values.MOST_TOMBSTONES", 2)
+    world.journal.values_bytes = 500
+    for number in range(50):
+        world.change(f"a/{number}", Change.SET, "x" * 50)
+    for change, data in ((Change.SET, 1), (Change.DELETE, None)):
+        for number in range(5):
+            world.change(f"b/{number}", change, data)
+    world.follow()
+    person = world.person("p", "a/*")
+    world.connect(person)
+    world.settle()
+    assert person.client is not None, "it was sent away"
+    assert len(person.values) == 50
+
+
+def test_who_may_show_what_nobody_remembers_deleting_comes_back_for_all(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clarion.journals.memory_values.MOST_TOMBSTONES", 2)
+    monkeypatch.setattr("clarion.fanout.MOST_FOLDED_CHANGES", 0)
+    world.change("a/0", Change.SET, 1)
+    world.follow()
+    person = world.person("p", "a/*")
+    world.connect(person, capacity=300)
+    world.settle()
+    world.publish("a/1", size=600)  # it reads no more
+    world.follow()
+    world.idle()
+    world.change("a/0", Change.DELETE, None)
+    for change, data in ((Change.SET, 1), (Change.DELETE, None)):
+        for number in range(5):
+            world.change(f"b/{number}", change, data)
+    for number in (1, 2):
+        world.change("a/2", Change.SET, number)
+    world.settle()
+    assert person.client is None
+    assert person.history[-1].bye == "limit"
+    world.connect(person)
+    world.settle()
+    assert person.values == {"a/2": 2}
+
+
+async def test_done_waits_for_a_stream_that_is_being_opened() -> None:
+    async with Hub() as hub:
+        await hub.set("t", 1)
+        await hub.settle()
+        core = hub._open_engine()
+        assert core.sockets is not None
+        reader = SocketReader(core.client_id(), None, core.audiences.of(TopicSet(["t"]), core.sockets.lane), 0, 0)
+        core.begin(reader, await core.starts.find(reader, None, LIVE))
+        await hub.kick(client=reader.id, reason="done")
+        await hub.settle()
+        assert reader.state is State.BEHIND, "it has no socket yet"
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        core.sockets.adopt(reader, ours.detach())
+        core.delivery.ready(reader)
+        theirs.settimeout(5)
+        said = b""
+        while not said.endswith(b"0\r\n\r\n"):
+            said += await asyncio.to_thread(theirs.recv, 4_096)
+        theirs.close()
+    assert b"change: set\ndata: 1\n" in said
+    assert b'"reason":"done"' in said
+
+
+def test_values_are_told_between_pages(narrow: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clarion.fanout.MOST_EVENTS_BEFORE_VALUES", 5)
+    monkeypatch.setattr("clarion.pager.PAGE_ENTRIES", 3)
+    narrow.change("v", Change.SET, "state")
+    narrow.publish(*["a"] * 200)
+    narrow.follow()
+    person = narrow.person("p", "a", "v")
+    narrow.connect(person, since=EARLIEST, capacity=300)
+    narrow.idle()
+    for _ in range(100):  # it keeps pace, and never catches up
+        narrow.publish("a", "a")
+        narrow.follow()
+        narrow.idle()
+        narrow.read(person, 300)
+        narrow.idle()
+        if person.values:
+            break
+    assert person.values == {"v": "state"}
+    narrow.settle()
+
+
+def test_an_unexpected_error_of_the_journal_ends_one_stream(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.change("a", Change.SET, 1)
+    world.follow()
+    first, second = world.person("first", "a"), world.person("second", "a")
+
+    async def broken(reader: Subscription, floor: int) -> Values:
+        raise ZeroDivisionError
+
+    values = world.engine.pager.values
+    monkeypatch.setattr(world.engine.pager, "values", broken)
+    world.connect(first)
+    world.idle()
+    world.read(first)
+    assert first.history[-1].bye == "limit"
+    monkeypatch.setattr(world.engine.pager, "values", values)
+    world.connect(second)
+    world.settle()
+    assert second.values == {"a": 1}
