@@ -25,7 +25,7 @@ CACHE_BYTES: Final = 8 * 1024 * 1024
 PAGE_OVERHEAD_BYTES: Final = 512
 VALUES_BYTES: Final = 64 * 1024  # of values in one snapshot; what is more comes with the next one
 EXPIRED_MS: Final = 1_000  # a value is told for so long after its time: a change that found it alive may be on its way
-VALUES_MS: Final = 1_000  # how long a snapshot serves others: a crowd that comes at once is told the same
+VALUES_MS: Final = 100  # how long a snapshot serves others: a crowd that comes at once is told the same
 MOST_VALUES: Final = 16  # snapshots kept at once; the last of them stay until others come
 
 _Key = tuple[TopicSet, int]

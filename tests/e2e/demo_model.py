@@ -42,6 +42,7 @@ class _Completion(BaseHTTPRequestHandler):
         for piece in server.pieces:
             chunk = {"choices": [{"index": 0, "delta": {"content": piece}}]}
             self.wfile.write(b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n")
+        self.wfile.write(b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n')
         self.wfile.write(b'data: {"choices": [], "usage": {}}\n\ndata: [DONE]\n\n')
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -17,6 +17,14 @@ FLAGS = [
     "--disable-sync",
     "--disable-quic",
 ]
+# Notes what the page shows first of the text, each time it is loaded.
+FIRST_PROSE = """
+    addEventListener("DOMContentLoaded", () => {
+        const prose = document.getElementById("prose");
+        const note = () => { window.firstProse ||= prose.textContent; };
+        new MutationObserver(note).observe(prose, { childList: true, characterData: true, subtree: true });
+    });
+"""
 WAIT_MS = 15_000  # generous: the machine may be busy; nothing waits that long when all is well
 
 
@@ -44,6 +52,7 @@ class DemoPage:
         self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.add_init_script(FIRST_PROSE)
         self.page.add_init_script(f"sessionStorage.getItem('name') ?? sessionStorage.setItem('name', {name!r})")
         self.page.goto(url)
         self.expect_state("live")
@@ -53,6 +62,14 @@ class DemoPage:
 
     def expect_text(self, selector: str, text: str | re.Pattern[str]) -> None:
         expect(self.page.locator(selector)).to_have_text(text, timeout=WAIT_MS)
+
+    def prose(self) -> str:
+        """The text as far as the page shows it."""
+        return self.page.locator("#prose").text_content() or ""
+
+    def freeze(self, seconds: float) -> None:
+        """Have the tab do nothing for so long, as a busy page would."""
+        self.page.evaluate("ms => { const end = Date.now() + ms; while (Date.now() < end) {} }", seconds * 1000)
 
     def say(self, text: str) -> None:
         self.page.fill("#say-text", text)
@@ -84,3 +101,6 @@ class DemoPage:
 
     def log(self) -> list[str]:
         return self.page.locator("#log li").all_inner_texts()
+
+
+OpenTab = Callable[..., DemoPage]

@@ -61,6 +61,11 @@ class DemoServer:
         """End it politely and return its exit status."""
         return self._end(signal.SIGTERM)
 
+    def forget(self) -> None:
+        """Take its journal away, while it does not run."""
+        for file in self._folder.glob("demo.db*"):
+            file.unlink()
+
     def post(self, path: str, **body: Any) -> httpx.Response:
         """Post JSON to a path of the demo."""
         return httpx.post(self.url + path, json=body, timeout=10)

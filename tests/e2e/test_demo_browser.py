@@ -5,44 +5,13 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from tests.e2e.demo_model import model_server
-from tests.e2e.demo_page import WAIT_MS, DemoPage, chromium
+from tests.e2e.demo_page import WAIT_MS, OpenTab
 from tests.e2e.demo_server import DemoServer
-
-OpenTab = Callable[..., DemoPage]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path: str | None) -> Iterator[Browser]:
-    with chromium(chromium_path) as running:
-        yield running
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[DemoServer]:
-    with DemoServer(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def open_tab(browser: Browser, server: DemoServer) -> Iterator[OpenTab]:
-    """Opens tabs for named users on the server's page; closes them all."""
-    tabs: list[DemoPage] = []
-
-    def open_one(name: str, at: DemoServer = server) -> DemoPage:
-        tabs.append(DemoPage(browser, at.url, name))
-        return tabs[-1]
-
-    yield open_one
-    for tab in tabs:
-        tab.context.close()
 
 
 def test_page_loads_clean_and_shows_real_figures(server: DemoServer, open_tab: OpenTab) -> None:
@@ -96,38 +65,6 @@ def test_note_to_someone_away_waits_in_the_journal(open_tab: OpenTab) -> None:
     ada.expect_text("#toasts", "Zoë is away. The journal keeps it for a day.")
     zoe = open_tab("Zoë")
     zoe.expect_text("#notes .what", "welcome back")
-
-
-def test_progress_completes_in_every_tab(open_tab: OpenTab) -> None:
-    ada, ben = open_tab("Ada"), open_tab("Ben")
-    ada.page.select_option("#job-scope", "asyncio")
-    ada.page.click("#job-form button")
-    for tab in (ada, ben):
-        tab.expect_text("#jobs .percent", "done")
-        assert tab.page.locator("#jobs progress").get_attribute("value") == "100"
-        assert re.search(r"SHA-256 [0-9a-f]{16}", tab.page.locator("#jobs .what").inner_text())
-
-
-def test_job_is_cancelled_by_another_tab(open_tab: OpenTab) -> None:
-    ada, ben = open_tab("Ada"), open_tab("Ben")
-    ada.page.click("#job-form button")
-    ben.page.get_by_role("button", name="Cancel").click()
-    for tab in (ada, ben):
-        tab.expect_text("#jobs .percent", "cancelled")
-
-
-def test_text_streams_and_goes_on_after_a_reload(open_tab: OpenTab) -> None:
-    ada, ben = open_tab("Ada"), open_tab("Ben")
-    ada.page.click("#text-form button")
-    long_enough = re.compile(r".{60}", re.DOTALL)
-    ben.expect_text("#prose", long_enough)
-    before = ben.page.locator("#prose").inner_text()
-    ben.page.reload()
-    ben.expect_text("#prose", re.compile(re.escape(before) + ".{30}", re.DOTALL))
-    ben.page.get_by_role("button", name="Stop").click()
-    for tab in (ada, ben):
-        tab.expect_text("#text-source", re.compile("not a language model · stopped"))
-    assert ada.page.locator("#prose").inner_text() == ben.page.locator("#prose").inner_text()
 
 
 def test_drop_button_resumes_and_misses_nothing(server: DemoServer, open_tab: OpenTab) -> None:
@@ -243,44 +180,3 @@ def test_server_killed_while_publishing_loses_and_doubles_nothing(server: DemoSe
     assert set(said) <= {f"number {number}" for number in range(1, publisher.tried + 1)}
     assert tab.page.locator("#mode").inner_text() == "resumed"
     tab.expect_unbroken()
-
-
-@pytest.mark.timeout(120)
-def test_killed_server_is_told_of_by_its_successor(server: DemoServer, open_tab: OpenTab) -> None:
-    tab = open_tab("Ada")
-    tab.page.click("#text-form button")
-    tab.page.click("#job-form button")
-    tab.expect_text("#prose", re.compile(r".{10}", re.DOTALL))
-    tab.expect_text("#jobs .percent", re.compile(r"\d+ %"))
-    server.kill()
-    server.start()
-    tab.expect_text("#jobs .percent", "lost")
-    tab.expect_text("#text-source", re.compile("lost: its server has stopped"))
-
-
-def test_text_comes_from_a_model_where_one_is_named(browser: Browser, tmp_path: Path) -> None:
-    pieces = ["Hello", " from", " a\u2028model", ".\n", "<i>Bye</i>"]
-    with model_server(pieces) as model:
-        named = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "k-123", "OPENAI_MODEL": "tiny"}
-        with DemoServer(tmp_path, named) as server:
-            tab = DemoPage(browser, server.url, "Ada")
-            tab.page.fill("#text-prompt", "Say hello")
-            tab.page.click("#text-form button")
-            tab.expect_text("#text-source", "by tiny at 127.0.0.1")
-            expect(tab.page.locator("#sheet")).to_have_attribute("data-status", "done", timeout=WAIT_MS)
-            assert tab.page.locator("#prose").text_content() == "".join(pieces)
-            tab.context.close()
-    assert model.asked[0]["path"] == "/v1/chat/completions"
-    assert model.asked[0]["messages"] == [{"role": "user", "content": "Say hello"}]
-    assert model.keys == ["Bearer k-123"]
-
-
-def test_model_failure_is_told_kindly(browser: Browser, tmp_path: Path) -> None:
-    with model_server([], status=401) as model:
-        named = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "k-123", "OPENAI_MODEL": "tiny"}
-        with DemoServer(tmp_path, named) as server:
-            tab = DemoPage(browser, server.url, "Ada")
-            tab.page.click("#text-form button")
-            tab.expect_text("#text-source", "by tiny at 127.0.0.1 · The text service refused the key.")
-            assert "secret inner text" not in tab.page.content()
-            tab.context.close()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 import clarion.demo
 from clarion.demo.command import default_journal, listen
+from clarion.parser import Message, Parser
+from clarion.values import MISSING, Change, applied
 from tests.e2e.demo_server import DemoServer
 
 TAB = "0" * 32
@@ -85,20 +91,66 @@ def test_strange_tab_drops_nobody(server: DemoServer) -> None:
 
 
 def test_what_does_not_run_cannot_be_stopped(server: DemoServer) -> None:
-    assert server.post("/api/jobs/nothing/cancel").status_code == 404
-    assert server.post("/api/texts/nothing/stop").status_code == 404
+    for topic in ("jobs/nothing", "text", "chat"):
+        answer = server.post(f"/api/tasks/{topic}/cancel")
+        assert (answer.status_code, error_of(answer)) == (404, "no such task is under way")
+    assert server.post("/api/tasks/@all/cancel").status_code == 422
 
 
-def test_third_job_and_third_text_are_refused(server: DemoServer) -> None:
+def test_third_job_and_second_text_are_refused(server: DemoServer) -> None:
     answers = [server.post("/api/jobs", user="Ada") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert error_of(answers[2]) == "Two jobs are running. Wait for one, or cancel it."
-    texts = [server.post("/api/texts", user="Ada", prompt="river") for _ in range(3)]
-    assert [answer.status_code for answer in texts] == [202, 202, 429]
-    for answer in answers[:2]:
-        server.post(f"/api/jobs/{answer.json()['taskId']}/cancel").raise_for_status()
-    for answer in texts[:2]:
-        server.post(f"/api/texts/{answer.json()['textId']}/stop").raise_for_status()
+    texts = [server.post("/api/texts", user="Ada", prompt="river") for _ in range(2)]
+    assert [answer.status_code for answer in texts] == [202, 409]
+    assert error_of(texts[1]) == "A text is being written. Wait for it, or stop it."
+    for topic in ("text", *(answer.json()["taskId"] for answer in answers[:2])):
+        server.post(f"/api/tasks/{topic}/cancel").raise_for_status()
+
+
+class Told:
+    """What a stream of the server's own says of values, folded."""
+
+    def __init__(self, received: Iterator[bytes]) -> None:
+        self._received = received
+        self._parser = Parser()
+        self._waiting: deque[Message] = deque()
+        self.values: dict[str, Any] = {}
+        self.first: dict[str, tuple[str, Any]] = {}  # of each value: the change that told it, and what of it
+
+    def read(self, is_enough: Callable[[], bool]) -> None:
+        """Read until what is told is complete and enough."""
+        complete = False
+        while not (complete and is_enough()):
+            while not self._waiting:
+                self._waiting.extend(self._parser.feed(next(self._received)))
+            message = self._waiting.popleft()
+            complete = "~" not in message.last_event_id
+            if message.change and message.topic:
+                before = self.values.get(message.topic, MISSING)
+                change = Change[message.change.upper()]
+                self.values[message.topic] = applied(before, change, json.loads(message.data))
+                self.first.setdefault(message.topic, (message.change, self.values[message.topic]))
+
+
+@contextmanager
+def told_by(server: DemoServer) -> Iterator[Told]:
+    with httpx.stream("GET", f"{server.url}/events?user=Ada&tab={TAB}", timeout=10) as stream:
+        yield Told(stream.iter_bytes())
+
+
+def test_late_tab_is_told_the_text_so_far_and_not_how_it_came_about(server: DemoServer) -> None:
+    server.post("/api/texts", user="Ada", prompt="river").raise_for_status()
+    with told_by(server) as first:
+        first.read(lambda: len(first.values.get("text", {"text": ""})["text"]) > 80)
+    with told_by(server) as second:
+        second.read(lambda: "text" in second.values)
+        assert second.values["text"]["text"].startswith(first.values["text"]["text"])
+        assert {change for change, _ in second.first.values()} == {"set"}
+        assert len(second.first["text"][1]["text"]) > 0, "all but what was said a moment ago is in one frame"
+        so_far = second.values["text"]["text"]
+        second.read(lambda: len(second.values["text"]["text"]) > len(so_far))
+    server.post("/api/tasks/text/cancel").raise_for_status()
 
 
 def test_sigterm_ends_it_though_a_stream_is_open(tmp_path: Path) -> None:
@@ -109,6 +161,21 @@ def test_sigterm_ends_it_though_a_stream_is_open(tmp_path: Path) -> None:
         assert b"event: connected" in next(received)
         server.stop()
         assert b"event: bye" in b"".join(received)
+    assert "Traceback" not in server.errors
+
+
+def test_what_a_stopped_server_worked_on_is_lost_when_the_next_one_starts(tmp_path: Path) -> None:
+    with DemoServer(tmp_path) as server:
+        server.post("/api/texts", user="Ada", prompt="river").raise_for_status()
+        job = server.post("/api/jobs", user="Ada").json()["taskId"]
+        with told_by(server) as told:
+            told.read(lambda: {"text", job} <= told.values.keys())
+            assert {told.values[topic]["status"] for topic in ("text", job)} == {"running"}
+        server.stop()
+        server.start()
+        with told_by(server) as told:
+            told.read(lambda: True)
+            assert {topic: value["status"] for topic, value in told.values.items()} == {"text": "lost", job: "lost"}
     assert "Traceback" not in server.errors
 
 

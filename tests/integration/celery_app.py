@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES, filesystem
 
 from clarion.integrations.celery import CeleryProgress, current_progress
 from clarion.publisher import Publisher
@@ -17,7 +19,25 @@ folder = Path(os.environ["CELERY_FOLDER"])
 for name in ("in", "processed", "control"):
     (folder / name).mkdir(parents=True, exist_ok=True)
 
-app = Celery("shop", broker="filesystem://")
+
+class Whole(filesystem.Channel):
+    """Celery's filesystem transport, but that a message is there as a whole or not at all: its reader does not wait."""
+
+    def _put(self, queue: str, payload: Any, **options: Any) -> None:
+        desk = folder / f"desk-{os.getpid()}-{threading.get_ident()}"
+        desk.mkdir(exist_ok=True)
+        self.data_folder_out = str(desk)
+        super()._put(queue, payload, **options)
+        for path in desk.iterdir():
+            path.rename(folder / "in" / path.name)
+
+
+class Transport(filesystem.Transport):
+    Channel = Whole
+
+
+TRANSPORT_ALIASES["whole"] = f"{__name__}:Transport"
+app = Celery("shop", broker="whole://")
 app.conf.update(
     broker_transport_options={
         "data_folder_in": str(folder / "in"),

@@ -19,10 +19,11 @@ from clarion.progress.progress import Progress
 from clarion.progress.publisher_target import PublisherTarget
 from clarion.progress.shared import MAX_NODES, Head, Node, PartReader, Parts, PartWriter
 from clarion.progress.step import MAX_NAME_CHARS, MAX_TASK_STEPS
+from clarion.publisher import Publisher
 from clarion.work.failures import Cancelled
 from tests.unit.works import FakePublisher, Store
 
-START_METHODS = ["fork", "spawn"] if sys.platform != "win32" else ["spawn"]
+START_METHODS = ["fork", "spawn"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -110,6 +111,32 @@ def test_a_pool_counts_into_one_task(target, store, method):
     assert value(store)["status"] == "completed"
 
 
+def count_here_and_there(task, number, url):
+    """Count into the parent's task, and tell one of its own."""
+    for _ in range(number):
+        task.advance()
+    with Progress(f"child:{os.getpid()}", to=url) as own_task:
+        own_task.advance()
+    os._exit(0 if Publisher(url).get(own_task.id)["status"] == "completed" else 1)
+
+
+def test_forks_while_a_thread_tells_harm_neither(tmp_path):
+    url = f"sqlite:///{tmp_path}/events.db"
+    with Progress("import:42", to=url, total=400) as task:
+        for number in range(20):
+            step = task.step(f"step {number}")
+            step.start()  # the thread has something to tell
+            args = (task, 20, url)
+            process = multiprocessing.get_context("fork").Process(target=count_here_and_there, args=args)
+            process.start()
+            join(process)
+            assert process.exitcode == 0
+            step.finish()
+    with Publisher(url) as publisher:
+        told = publisher.get("import:42")
+    assert (told["status"], told["current"], len(told["steps"])) == ("completed", 400, 20)
+
+
 def test_an_executor_counts_into_one_task(target):
     with Progress("import:42", to=target, total=40) as task, ProcessPoolExecutor(2) as pool:
         list(pool.map(count, [task] * 4, [10] * 4))
@@ -128,7 +155,6 @@ def test_steps_of_the_children_are_told(target):
     assert steps["Load"]["current"] == steps["Load"]["total"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_after_a_fork_the_same_object_counts_into_the_parents_task(target, store):
     with Progress("import:42", to=target, total=100) as task:
         task.advance(10)
@@ -159,7 +185,6 @@ def test_after_a_fork_the_same_object_counts_into_the_parents_task(target, store
     assert store.statuses("import:42") == ["running", "completed"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_of_fork_that_ends_its_copy_ends_nothing(target, store):
     with Progress("import:42", to=target) as task:
         process = multiprocessing.get_context("fork").Process(target=end_it, args=(task,))
@@ -239,8 +264,6 @@ def test_a_task_that_has_not_begun_can_begin_elsewhere(tmp_path):
     process.start()
     join(process)
     assert process.exitcode == 0
-    from clarion.publisher import Publisher
-
     with Publisher(url) as publisher:
         told = publisher.get("import:42", user="ann")
     assert (told["status"], told["title"], told["current"]) == ("completed", "Import", 3)

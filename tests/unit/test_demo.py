@@ -1,148 +1,119 @@
-"""The demo's parts that need no server: coalescing, the local generator, the door, the job."""
+"""The demo's parts that need no server: the text and its sources, the job."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import random
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from starlette.datastructures import Headers
 
-from clarion.demo import texts
-from clarion.demo.guard import refuse, refuse_host
-from clarion.demo.jobs import Jobs, Progress, TooManyJobs, pack
-from clarion.demo.markov import WORDS_MAX, WORDS_MIN, words
-from clarion.demo.openai import OpenAISource, _piece
-from clarion.demo.texts import Piece, SourceFailed, Texts, TooManyTexts, coalesce
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "COALESCE_SECONDS", 0)
+from clarion import Hub
+from clarion.demo import app, jobs, openai, texts
+from clarion.demo.jobs import Jobs, TooManyJobs, pack
+from clarion.demo.markov import WORDS_MAX, WORDS_MIN, MarkovSource, words
+from clarion.demo.openai import OpenAISource, chunk_of
+from clarion.generation import GenerationRunning, GenerationWriter, Produce
+from clarion.progress import Progress
+from clarion.work.failures import Cancelled, PublicError
 
 
-async def pieces_of(*pieces: str, failure: Exception | None = None) -> AsyncGenerator[str, None]:
-    for piece in pieces:
-        yield piece
-    if failure is not None:
-        raise failure
+@pytest.fixture
+async def hub() -> AsyncIterator[Hub]:
+    async with Hub() as running:
+        yield running
 
 
-class EndlessSource:
-    """Writes until it is closed, and notes that it was."""
-
-    label = "an endless source"
-
-    def __init__(self) -> None:
-        self.closed = asyncio.Event()
-
-    async def write(self, prompt: str) -> AsyncGenerator[str, None]:
-        try:
-            while True:
-                yield prompt
-                await asyncio.sleep(0)
-        finally:
-            self.closed.set()
+async def value_that_ended(hub: Hub, topic: str) -> dict[str, Any]:
+    """The topic's value once it says that what it is of has ended."""
+    async with hub.subscribe(topic) as events:
+        while True:
+            value = await hub.get(topic)
+            if value is not None and value["status"] != "running":
+                return dict(value)
+            await anext(events)
 
 
-async def test_pieces_that_are_there_together_are_one() -> None:
-    assert [joined async for joined in coalesce(pieces_of("a", "b", "c"))] == ["abc"]
+class Writing:
+    """A source that writes `pieces`, and then raises `failure` or goes on until it is stopped."""
+
+    label = "a test"
+
+    def __init__(self, *pieces: str, failure: Exception | None = None) -> None:
+        self._pieces = pieces
+        self._failure = failure
+        self.written = asyncio.Event()
+
+    def producer(self, prompt: str) -> Produce:
+        async def produce(out: GenerationWriter) -> None:
+            for piece in self._pieces:
+                await out.write(piece)
+            self.written.set()
+            if self._failure is not None:
+                raise self._failure
+            await asyncio.Event().wait()
+
+        return produce
 
 
-async def test_no_piece_waits_for_the_next() -> None:
-    go_on = asyncio.Event()
-
-    async def slow() -> AsyncGenerator[str, None]:
-        yield "first"
-        await go_on.wait()
-        yield "second"
-
-    joined = coalesce(slow())
-    assert await anext(joined) == "first"
-    go_on.set()
-    assert [rest async for rest in joined] == ["second"]
+async def test_text_says_who_asked_for_what_and_is_stopped_with_what_it_has(hub: Hub) -> None:
+    source = Writing("so ", "far")
+    started = await texts.begin(hub, source, "Tell me", "Ada")
+    assert started["id"] == texts.TOPIC
+    await source.written.wait()
+    await hub.cancel(texts.TOPIC)
+    value = await value_that_ended(hub, texts.TOPIC)
+    assert (value["status"], value["text"]) == ("cancelled", "so far")
+    assert value["metadata"] == {"prompt": "Tell me", "user": "Ada", "source": "a test"}
 
 
-async def test_failure_comes_after_what_was_written() -> None:
-    joined = coalesce(pieces_of("a", "b", failure=SourceFailed("no more")))
-    assert await anext(joined) == "ab"
-    with pytest.raises(SourceFailed):
-        await anext(joined)
-
-
-async def test_endless_text_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "TEXT_CHARS", 10)
-    source = EndlessSource()
-    assert "".join([joined async for joined in coalesce(source.write("abc"))]) == "abcabcabca"
-    assert source.closed.is_set()
-
-
-async def test_stopped_text_tells_its_end_and_closes_its_source() -> None:
-    told: list[Piece] = []
-    some_text = asyncio.Event()
-
-    async def tell(piece: Piece) -> None:
-        told.append(piece)
-        if piece.delta:
-            some_text.set()
-
-    source = EndlessSource()
-    running = Texts(source, tell)
-    text_id = running.start("la", "Ada")
-    await some_text.wait()
-    assert running.stop(text_id)
-    await asyncio.wait_for(source.closed.wait(), 1)
-    await running.close()
-    assert [piece.seq for piece in told] == list(range(len(told)))
-    assert (told[0].prompt, told[0].source) == ("la", "an endless source")
-    assert told[-1].status == "stopped"
-    assert not running.stop(text_id)
+async def test_one_text_is_written_at_a_time(hub: Hub) -> None:
+    await texts.begin(hub, Writing(), "one", "Ada")
+    with pytest.raises(GenerationRunning):
+        await texts.begin(hub, Writing(), "two", "Ben")
+    await hub.cancel(texts.TOPIC)
+    await value_that_ended(hub, texts.TOPIC)
+    await texts.begin(hub, Writing(), "three", "Ben")
+    value = await hub.get(texts.TOPIC)
+    assert value["metadata"]["prompt"] == "three"
 
 
 @pytest.mark.parametrize(
-    ("failure", "reason"),
-    [
-        (SourceFailed("The key was refused."), "The key was refused."),
-        (RuntimeError("secret"), "Something went wrong here; the server's log has the details."),
-    ],
+    ("failure", "sentence"),
+    [(PublicError("The key was refused."), "The key was refused."), (RuntimeError("secret"), "Something went wrong.")],
 )
-async def test_failed_text_tells_people_a_sentence_of_ours(failure: Exception, reason: str) -> None:
-    ended: asyncio.Future[Piece] = asyncio.get_running_loop().create_future()
-
-    async def tell(piece: Piece) -> None:
-        if piece.status != "streaming":
-            ended.set_result(piece)
-
-    class FailingSource:
-        label = "a failing source"
-
-        def write(self, prompt: str) -> AsyncGenerator[str, None]:
-            return pieces_of("so far", failure=failure)
-
-    running = Texts(FailingSource(), tell)
-    running.start("la", "Ada")
-    last = await asyncio.wait_for(ended, 1)
-    assert (last.status, last.reason) == ("failed", reason)
-    await running.close()
+async def test_failed_text_tells_people_a_sentence_of_ours(hub: Hub, failure: Exception, sentence: str) -> None:
+    await texts.begin(hub, Writing("so far", failure=failure), "la", "Ada")
+    value = await value_that_ended(hub, texts.TOPIC)
+    assert (value["status"], value["text"]) == ("failed", "so far")
+    assert value["error"]["message"] == sentence
+    assert "secret" not in json.dumps(value)
 
 
-async def test_texts_at_one_time_are_bounded() -> None:
-    async def tell(piece: Piece) -> None: ...
+async def test_text_that_never_ends_is_cut() -> None:
+    demo = app.Demo("memory://")
+    piece = "x" * 1000
+    async with demo.hub as hub:
+        await texts.begin(hub, Writing(*[piece] * 100), "la", "Ada")
+        value = await value_that_ended(hub, texts.TOPIC)
+    assert (value["status"], value["error"]["code"]) == ("failed", "too_large")
+    assert 0 < len(value["text"]) < app.EVENT_BYTES
 
-    running = Texts(EndlessSource(), tell)
-    running.start("la", "Ada")
-    running.start("la", "Ada")
-    with pytest.raises(TooManyTexts):
-        running.start("la", "Ada")
-    await asyncio.sleep(0)
-    await running.close()
-    await asyncio.sleep(0)
-    running.start("la", "Ada")
-    await asyncio.sleep(0)
-    await running.close()
+
+async def test_local_generator_writes_its_words(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clarion.demo.markov.WORD_SECONDS", (0, 0))
+    await texts.begin(hub, MarkovSource(), "the lighthouse", "Ada")
+    value = await value_that_ended(hub, texts.TOPIC)
+    assert value["status"] == "completed"
+    assert value["text"].startswith("Lighthouse ")
+    assert value["text"].endswith(".")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -157,14 +128,62 @@ def test_local_text_needs_no_prompt_that_it_knows() -> None:
     assert words("xyzzy", random.Random(1)) != words("xyzzy", random.Random(2))
 
 
-@pytest.mark.parametrize("data", ["", "[", "[]", "7", '{"choices": 1}', '{"choices": [{}]}', '{"error": {}}', "\ud800"])
+@pytest.mark.parametrize("data", ["", "[", "[" * 100_000, "[]", "7", '{"choices": 1}', '{"error": {}}', "\ud800"])
 def test_strange_completion_is_a_failure_and_not_a_crash(data: str) -> None:
-    with pytest.raises(SourceFailed):
-        _piece(data)
+    with pytest.raises(PublicError):
+        chunk_of(data)
 
 
-def test_chunk_without_text_says_nothing() -> None:
-    assert _piece('{"choices": []}') == _piece('{"choices": [{"delta": {"content": null}}]}') == ""
+def test_chunk_without_text_is_passed_on() -> None:
+    for data in ('{"choices": []}', '{"choices": [{"delta": {"content": null}}], "error": null}'):
+        assert chunk_of(data) == json.loads(data)
+
+
+def completion(*chunks: dict[str, Any]) -> httpx.Response:
+    return httpx.Response(200, text="".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks))
+
+
+SOME_TEXT = {"choices": [{"index": 0, "delta": {"content": "so far"}}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "sentence"),
+    [
+        (completion(SOME_TEXT, {"choices": [{"delta": {}, "finish_reason": "length"}]}), "completed", None),
+        (completion(SOME_TEXT), "failed", "The text service stopped before the text was complete."),
+        (
+            completion(SOME_TEXT, {"error": {"message": "secret"}}),
+            "failed",
+            "The text service broke off with an error.",
+        ),
+        (completion(SOME_TEXT, {"choices": [{"delta": 5}, 6, {"index": []}]}), "failed", None),
+        (httpx.Response(500, text="secret"), "failed", "The text service has a problem."),
+        (httpx.Response(401, text="secret"), "failed", "The text service refused the key."),
+        (httpx.ConnectError("secret"), "failed", "The text service could not be reached, or went away."),
+    ],
+)
+async def test_answer_of_a_model(
+    hub: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: httpx.Response | httpx.ConnectError,
+    status: str,
+    sentence: str | None,
+) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        if isinstance(answer, httpx.ConnectError):
+            raise answer
+        return answer
+
+    client = httpx.AsyncClient
+    monkeypatch.setattr(openai.httpx, "AsyncClient", lambda **options: client(transport=httpx.MockTransport(respond)))
+    await texts.begin(hub, OpenAISource("http://model.example/v1", "k", "tiny"), "la", "Ada")
+    value = await value_that_ended(hub, texts.TOPIC)
+    assert value["status"] == status
+    assert "secret" not in json.dumps(value)
+    if sentence is not None:
+        assert value["error"]["message"] == sentence
+    if status == "completed":
+        assert (value["text"], value["finishReason"]) == ("so far", "length")
 
 
 def test_model_is_used_only_where_one_is_named() -> None:
@@ -176,79 +195,79 @@ def test_model_is_used_only_where_one_is_named() -> None:
     assert named.label == "tiny at model.example"
 
 
-JSON = {"content-type": "application/json", "content-length": "2", "host": "localhost:8000"}
+@pytest.fixture
+def task() -> Progress:
+    """A task that nobody is told of."""
+    return Hub().progress("jobs/1")
 
 
-@pytest.mark.parametrize(
-    ("more", "status"),
-    [
-        ({}, None),
-        ({"origin": "http://localhost:8000", "sec-fetch-site": "same-origin"}, None),
-        ({"content-type": "Application/JSON; charset=utf-8"}, None),
-        ({"origin": "http://localhost:8001"}, 403),
-        ({"origin": "null"}, 403),
-        ({"sec-fetch-site": "same-site"}, 403),
-        ({"content-type": "text/plain"}, 415),
-        ({"content-length": ""}, 411),
-        ({"content-length": "-1"}, 411),
-        ({"content-length": "16385"}, 413),
-        ({"content-length": "9" * 5000}, 413),
-    ],
-)
-def test_post_at_the_door(more: dict[str, str], status: int | None) -> None:
-    refusal = refuse("POST", Headers({**JSON, **more}))
-    assert (refusal and refusal[0]) == status
-    assert refuse("GET", Headers(more)) is None
-
-
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "[::1]:8000", "127.0.0.1:1"])
-def test_own_names_are_answered(host: str) -> None:
-    assert refuse_host(host, {"localhost", "127.0.0.1", "::1"}) is None
-
-
-@pytest.mark.parametrize("host", ["", "evil.example", "localhost.evil.example", "[", "localhost@evil.example"])
-def test_other_names_are_not_answered(host: str) -> None:
-    assert refuse_host(host, {"localhost", "127.0.0.1", "::1"}) is not None
-    assert refuse_host(host, {"*"}) is None
-
-
-def test_packing_counts_every_file(tmp_path: Path) -> None:
+def test_packing_counts_every_byte_and_says_what_came_of_it(task: Progress, tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("a" * 300)
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "two.py").write_text("b" * 100)
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "left_out.py").write_text("c" * 100)
-    steps = list(pack(tmp_path))
-    assert [percent for percent, _ in steps] == [75, 100, 100]
-    assert steps[1][1] == "pack/two.py, file 2 of 2"
-    assert steps[2][1].startswith("2 files, ")
+    pack(task, tmp_path)
+    assert task.current == task.total == 400
+    digest = hashlib.sha256(b"a" * 300 + b"b" * 100).hexdigest()
+    assert task.reading().message == f"2 files, 0.0 MB packed to 0.0 MB, SHA-256 {digest[:16]}…"
 
 
-def test_packing_nothing_is_soon_done(tmp_path: Path) -> None:
-    assert [percent for percent, _ in pack(tmp_path)] == [100]
+def test_packing_nothing_is_soon_done(task: Progress, tmp_path: Path) -> None:
+    pack(task, tmp_path)
+    assert task.current == task.total == 0
 
 
-def test_job_tells_its_end_once_and_last() -> None:
-    told: list[Progress] = []
-    jobs = Jobs(told.append)
-    task_id = jobs.start("asyncio", "Ada")
-    jobs.close()
-    assert {step.taskId for step in told} == {task_id}
-    assert [step.status for step in told][:-1] == ["running"] * (len(told) - 1)
-    assert told[-1].status == "cancelled"
-    assert not jobs.cancel(task_id)
+def test_packing_stops_in_the_middle_of_a_file(task: Progress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PIECE_BYTES", 100)
+    (tmp_path / "large.py").write_text("a" * 1000)
+    advance = task.advance
+
+    def advance_to(amount: float = 1, message: object = None) -> None:
+        advance(amount, message)
+        if task.current == 200:
+            task.cancel()
+
+    monkeypatch.setattr(task, "advance", advance_to)
+    with pytest.raises(Cancelled):
+        pack(task, tmp_path)
+    assert task.current == 300
 
 
-def test_jobs_at_one_time_are_bounded() -> None:
+def test_files_that_cannot_be_read_are_told_without_their_names(
+    task: Progress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(PublicError, match=r"^The folder does not exist\.$"):
+        pack(task, tmp_path / "none")
+    (tmp_path / "secret.py").write_text("a")
+
+    def deny(path: Path) -> bytes:
+        raise PermissionError(13, "denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    with pytest.raises(PublicError, match=r"^A file could not be read\.$"):
+        pack(task, tmp_path)
+
+
+async def test_job_is_a_task_that_anybody_is_told_of(hub: Hub) -> None:
+    job = Jobs(hub).start("missing", "Ada")
+    assert fnmatchcase(job.id, jobs.PATTERN)
+    with pytest.raises(PublicError):
+        await job
+    value = await hub.get(job.id)
+    assert value["title"] == "Pack and checksum a folder that is not there, for Ada"
+    assert (value["status"], value["error"]["message"]) == ("failed", "The folder does not exist.")
+
+
+async def test_jobs_at_one_time_are_bounded(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     let_go = threading.Event()
-
-    def tell(step: Progress) -> None:
-        let_go.wait(10)
-
-    jobs = Jobs(tell)
-    jobs.start("asyncio", "Ada")
-    jobs.start("asyncio", "Ben")
+    monkeypatch.setattr(jobs, "pack", lambda task, root: let_go.wait(10))
+    started = Jobs(hub)
+    both = [started.start("asyncio", "Ada"), started.start("asyncio", "Ben")]
     with pytest.raises(TooManyJobs):
-        jobs.start("asyncio", "Eve")
+        started.start("asyncio", "Eve")
     let_go.set()
-    jobs.close()
+    for job in both:
+        await job
+        assert (await hub.get(job.id))["status"] == "completed"
+    started.start("missing", "Eve")

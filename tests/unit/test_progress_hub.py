@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from clarion.errors import EventTooLarge, InvalidEvent, InvalidTopic
+from clarion.errors import EventTooLarge, HubClosed, InvalidEvent, InvalidTopic, JournalUnavailable
 from clarion.progress.progress import Progress, current_progress
 from clarion.progress.tasks import Tasks
 from clarion.testing import ManualClock
@@ -91,6 +91,24 @@ async def test_a_heartbeat_and_a_lease_while_nothing_moves(hub, store, clock):
     assert [later - sooner for sooner, later in itertools.pairwise(beats)] == [10_000] * (len(beats) - 1)
     assert len(beats) in (6, 7)
     assert store.statuses("import:42")[-1] == "completed"
+
+
+async def test_a_step_that_begins_while_others_are_told_is_told_right_after(hub, store, clock):
+    async with hub.tasks.progress("import:42", steps=["a"]) as task:
+        await pass_time(clock, 1)
+        change_many = hub.change_many
+
+        async def begin_a_step(changes):
+            hub.change_many = change_many
+            task.step("a").start()
+            await asyncio.sleep(0)  # its wish to be told is heard
+            return await change_many(changes)
+
+        hub.change_many = begin_a_step
+        task.advance(1, message="x")
+        await pass_time(clock, 0.1, 0.1)
+        await pass_time(clock, 0.02, 0.02)
+        assert value(store)["steps"][0]["status"] == "running"
 
 
 async def test_several_tasks_are_told_in_one_append(hub, store, clock):
@@ -363,6 +381,31 @@ async def test_an_end_that_nobody_can_be_told_is_logged(hub, store, clock, caplo
     assert "the end of task import:42 could not be told" in caplog.text
 
 
+async def test_one_whose_end_could_not_be_told_is_found_lost(hub, store, clock):
+    task = hub.tasks.progress("import:42")
+    await task.start_async()
+    store.refused = lambda change: JournalUnavailable("too busy to change anything")
+    ending = asyncio.get_running_loop().create_task(task.finish_async())
+    await pass_time(clock, 8)
+    await ending
+    assert not hub.supervisor.working("import:42")
+    store.refused = lambda change: None
+    await pass_time(clock, 31, 0.5)
+    assert store.statuses("import:42") == ["running", "lost"]  # by its lease, which nobody renews
+
+
+async def test_leaving_a_block_after_the_hub_is_closed_raises_nothing(hub, store, caplog):
+    async with hub.tasks.progress("import:42"):
+        await hub.supervisor.release(current_progress().lease)
+        type(hub).loop = property(closed)
+    type(hub).loop = property(lambda self: asyncio.get_running_loop())
+    assert "could not be told" in caplog.text
+
+
+def closed(hub):
+    raise HubClosed("the hub is not open")
+
+
 async def test_a_value_that_is_refused_at_the_start_is_said_to_who_starts(hub, store):
     store.refused = lambda change: EventTooLarge(9, 8)
     with pytest.raises(EventTooLarge):
@@ -404,6 +447,28 @@ async def test_in_a_thread_of_the_hubs_process(hub, store):
     type(hub).loop = property(lambda self: hub_loop)
     try:
         await asyncio.to_thread(work)
+    finally:
+        type(hub).loop = property(lambda self: asyncio.get_running_loop())
+    assert value(store)["status"] == "completed"
+
+
+async def test_in_another_event_loop_of_the_process(hub, store):
+    async def work():
+        async with hub.tasks.progress("import:42", total=4) as task:
+            task.advance()
+            assert value(store)["status"] == "running"
+
+    hub_loop = asyncio.get_running_loop()
+    type(hub).loop = property(lambda self: hub_loop)
+    change_many = hub.change_many
+
+    async def in_its_own_loop(changes):
+        assert asyncio.get_running_loop() is hub_loop
+        return await change_many(changes)
+
+    hub.change_many = in_its_own_loop
+    try:
+        await asyncio.to_thread(asyncio.run, work())
     finally:
         type(hub).loop = property(lambda self: asyncio.get_running_loop())
     assert value(store)["status"] == "completed"

@@ -151,7 +151,7 @@ def _add_routes(app: FastAPI, demo: Demo) -> None:
     @app.post("/api/jobs", status_code=202)
     async def start_job(order: JobOrder) -> Response:
         try:
-            return JSONResponse({"taskId": demo.jobs.start(order.scope, order.user)}, 202)
+            return JSONResponse({"taskId": demo.jobs.start(order.scope, order.user).id}, 202)
         except TooManyJobs:
             return _refusal(429, "Two jobs are running. Wait for one, or cancel it.")
 

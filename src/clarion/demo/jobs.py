@@ -7,7 +7,7 @@ import lzma
 import secrets
 import sysconfig
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from clarion import Hub
 from clarion.progress import Progress, Task
@@ -39,10 +39,10 @@ class Jobs:
 
     def __init__(self, hub: Hub) -> None:
         self._pack = hub.task(pack)
-        self._running: list[Task[Any]] = []
+        self._running: list[Task[None]] = []
 
-    def start(self, choice: Choice, user: str) -> str:
-        """Start a job and return its id, which is its topic. Raises `TooManyJobs`."""
+    def start(self, choice: Choice, user: str) -> Task[None]:
+        """Start a job; its id is its topic. Raises `TooManyJobs`."""
         self._running = [task for task in self._running if not task.done()]
         if len(self._running) >= RUNNING_JOBS:
             raise TooManyJobs
@@ -54,9 +54,9 @@ class Jobs:
             keep_seconds=KEEP_SECONDS,
             lease_seconds=LEASE_SECONDS,
         )
-        task: Task[Any] = job.start(root)
+        task: Task[None] = job.start(root)
         self._running.append(task)
-        return task.id
+        return task
 
 
 def pack(task: Progress, root: Path) -> None:

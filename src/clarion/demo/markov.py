@@ -27,7 +27,7 @@ class MarkovSource:
 
         async def produce(out: GenerationWriter) -> None:
             choose = random.Random()
-            for word in words(prompt, choose):
+            for word in await asyncio.to_thread(words, prompt, choose):  # the first time it reads a file
                 await out.write(word)
                 await asyncio.sleep(choose.uniform(*WORD_SECONDS))
 

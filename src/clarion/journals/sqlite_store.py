@@ -114,6 +114,7 @@ class Store:
         """A value as of now; None where there is none. Raises `JournalError`."""
         self._file.check()
         try:
+            self._roll_back()  # what could not be when it failed
             self.connection.execute("BEGIN")
             try:
                 facts = find(self.connection, topic, subject)

@@ -222,6 +222,13 @@ class ValuesContract(Suite):
         assert twin == again == Appended(first.offset, True)
         assert await shown(bench, journal) == {"t": "x"}
         assert await journal.last_change() == first.offset
+        same = change(bench, "t", Change.APPEND, [1], key="k")  # it would not fit any more, and need not
+        assert await journal.append([same, change(bench, "t", Change.APPEND, "y"), same]) == [
+            again,
+            Appended(first.offset + 1, False),
+            again,
+        ]
+        assert await shown(bench, journal) == {"t": "xy"}
 
     # Moments and pages
 

@@ -143,14 +143,17 @@ class Supervisor:
         self._held.pop(lease.id, None)
         await self._hub.control_set(LEASE, lease.id, lease.to_json(self._clock.wall_ms()), ttl=RECORD_SECONDS)
 
-    async def release(self, lease: Lease) -> None:
-        """The work has told how it ended: take away its lease and what was asked of it. Raises nothing."""
+    async def release(self, lease: Lease, *, told: bool = True) -> None:
+        """The work has ended: take away its lease and what was asked of it. Raises nothing.
+
+        told: whether its end was told. If not, its lease stays, so that it is found lost.
+        """
         held = self._held.get(lease.id)
         if held is not None and held.lease.run == lease.run:
             del self._held[lease.id]
             held = None
         known = self._table.get(lease.id)
-        if held is None and (known is None or known.run == lease.run):  # else another run has begun
+        if told and held is None and (known is None or known.run == lease.run):  # else another run has begun
             self._lookout.forget(lease.id)
             await forget(self._hub, lease.id)
         self._released.set()

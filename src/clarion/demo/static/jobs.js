@@ -3,6 +3,7 @@
 import { failure, find, framed, make, post, postForm, size } from "./dom.js";
 
 const JOBS = 4;
+const NO_BREAK = "\u00a0"; // a space at which no line ends
 const ENDED = { completed: "done", cancelled: "cancelled", failed: "failed", lost: "lost" };
 
 export function showJobs(stream, me) {
@@ -71,5 +72,6 @@ function says({ status, message, error, rate, eta, cancelRequested }) {
   }
   const speed = rate ? `${size(rate)}/s` : "";
   const rest = eta === null ? "" : `${eta < 90 ? `${eta} s` : `${Math.round(eta / 60)} min`} to go`;
-  return [cancelRequested ? "Stopping" : message, speed, rest].filter(Boolean).join(" · ");
+  const figures = [speed, rest].map((figure) => figure.replaceAll(" ", NO_BREAK));
+  return [cancelRequested ? "Stopping" : message || "Starting", ...figures].filter(Boolean).join(" · ");
 }

@@ -36,6 +36,7 @@ export class Stream extends EventTarget {
   #tab;
   #source = null;
   #values = new Values();
+  #changed = new Set(); // their topics, since they were shown
   #head = 0; // where the journal ended when this connection began
   #seen = position("");
   #connections = 0;
@@ -98,23 +99,24 @@ export class Stream extends EventTarget {
     return type.startsWith("generation") ? "text" : type;
   }
 
-  /** Keep the values up to date. */
+  /** Keep the values up to date. They are shown when all are told: before that, some are newer than others. */
   #fold({ type, id, topic, data }) {
     const [name, change = "set"] = type.split(".");
     if (VALUES.has(name)) {
+      this.#changed.add(topic);
       try {
-        this.#emit("value", { topic, value: this.#values.apply(topic, change, data) });
+        this.#values.apply(topic, change, data);
       } catch {
-        this.#emit("value", { topic });
         this.lastId = id.replace(/(~\d+)?$/, "~0"); // no event again, but all values
-        this.reopen(`what happened to ${topic} makes no sense`);
+        this.reopen(`a change of ${topic} did not fit`);
         return;
       }
     }
     const { offset, whole } = position(id);
-    if (whole && offset >= this.#head) {
-      for (const gone of this.#values.caughtUp()) this.#emit("value", { topic: gone });
-    }
+    if (!whole) return;
+    if (offset >= this.#head) for (const gone of this.#values.caughtUp()) this.#changed.add(gone);
+    for (const changed of this.#changed) this.#emit("value", { topic: changed, value: this.#values.get(changed) });
+    this.#changed.clear();
   }
 
   #control({ type, data }) {

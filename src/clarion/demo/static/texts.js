@@ -14,16 +14,18 @@ export function showTexts(stream, me) {
   const sheet = find("sheet");
   const prose = find("prose");
   let generation; // the value; undefined where there is none
+  let label = ""; // of who writes the next one
 
   const draw = framed(() => {
-    const { status = "empty", text = "", metadata } = generation ?? {};
+    const { status = "empty", text, refusal, metadata } = generation ?? {};
     sheet.dataset.status = status;
     find("asked").textContent = metadata ? `“${metadata.prompt}”, for ${metadata.user}` : "";
     const atEnd = sheet.scrollHeight - sheet.scrollTop - sheet.clientHeight < 40;
-    prose.textContent = text || (generation?.refusal ?? "");
+    prose.textContent = text || refusal || "";
     if (atEnd) sheet.scrollTop = sheet.scrollHeight;
     find("text-stop").hidden = status !== "running";
-    if (generation) find("text-source").textContent = [`by ${metadata.source}`, says(generation)].filter(Boolean).join(" · ");
+    const source = metadata?.source ?? label;
+    find("text-source").textContent = [source && `by ${source}`, generation && says(generation)].filter(Boolean).join(" · ");
   });
 
   stream.addEventListener("value", ({ detail: { topic, value } }) => {
@@ -34,7 +36,12 @@ export function showTexts(stream, me) {
 
   postForm(find("text-form"), "/api/texts", () => ({ user: me.name }));
   find("text-stop").addEventListener("click", () => post(`/api/tasks/${TOPIC}/cancel`));
-  showSource();
+  fetch("/api/about")
+    .then((answer) => answer.json())
+    .then(({ textSource }) => {
+      label = textSource;
+      draw();
+    });
 }
 
 function says({ status, text, reasoning, error, finishReason }) {
@@ -42,11 +49,4 @@ function says({ status, text, reasoning, error, finishReason }) {
   if (status === "running" && reasoning && !text) return "thinking";
   if (status === "completed" && finishReason === "length") return "cut off at its greatest length";
   return SAYS[status];
-}
-
-async function showSource() {
-  const response = await fetch("/api/about");
-  const { textSource } = await response.json();
-  const place = find("text-source");
-  if (!place.textContent) place.textContent = `by ${textSource}`;
 }

@@ -8,7 +8,7 @@ export function applied(value, change, data) {
     case "set": return data;
     case "delete": return undefined;
     case "append": return value === undefined ? data : appended(value, data);
-    case "merge": return [data].flat().reduce(merged, value);
+    case "merge": return [data].flat().reduce(patched, value === undefined ? {} : value);
     default: throw new TypeError(`there is no change "${change}"`);
   }
 }
@@ -21,6 +21,11 @@ function appended(value, delta) {
     if (both === "object") return joined(value, delta, (old, part) => (old === undefined ? part : appended(old, part)));
   }
   throw new TypeError(`${kind(delta)} cannot be appended to ${both}`);
+}
+
+function patched(value, patch) {
+  if (kind(patch) !== "object") throw new TypeError(`a patch is an object, not ${kind(patch)}`);
+  return merged(value, patch);
 }
 
 /** RFC 7396, section 2. */
@@ -58,12 +63,16 @@ export class Values {
     return gone;
   }
 
-  /** Carry out a change, and return the value. If it does not fit, the value is dropped and a `TypeError` thrown. */
+  /** The value; undefined if there is none. */
+  get(topic) {
+    return this.#held.get(topic);
+  }
+
+  /** Carry out a change. If it does not fit, the value is dropped and a `TypeError` thrown. */
   apply(topic, change, data) {
     const before = this.#untold.delete(topic) ? undefined : this.#held.get(topic);
     this.#held.delete(topic);
     const value = applied(before, change, data);
     if (value !== undefined) this.#held.set(topic, value);
-    return value;
   }
 }
