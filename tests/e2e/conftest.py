@@ -12,7 +12,8 @@ from tests.e2e.demo_page import DemoPage, OpenTab, chromium
 from tests.e2e.demo_server import DemoServer
 
 
-@pytest.fixture(scope="session")
+# Of one module: while Playwright is there, its event loop runs in this thread, and others' cannot.
+@pytest.fixture(scope="module")
 def browser(chromium_path: str | None) -> Iterator[Browser]:
     with chromium(chromium_path) as running:
         yield running

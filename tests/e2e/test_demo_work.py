@@ -190,3 +190,40 @@ def test_page_folds_changes_as_the_hub_does(open_tab: OpenTab) -> None:
     found = open_tab("Ada").page.evaluate(FOLD, json.dumps(cases))
     told = [one if one == "refused" else in_one_way(json.loads(one)) for one in found]
     assert told == [fold(*case) for case in cases]
+
+
+# Has the page's own stream hear what is said here; returns what it showed of values, and where it connected to.
+HEAR = """async () => {
+    const opened = [];
+    globalThis.EventSource = class extends EventTarget {
+        constructor(url) {
+            super();
+            opened.push(url);
+            this.say = (type, lastEventId, data) =>
+                this.dispatchEvent(new MessageEvent(type, { lastEventId, data: JSON.stringify(data) }));
+            globalThis.newest = this;
+        }
+        close() {}
+    };
+    const { Stream } = await import("/static/stream.js");
+    const stream = new Stream("Ada", "0".repeat(32));
+    const shown = [];
+    stream.addEventListener("value", ({ detail: { topic, value } }) => shown.push([topic, value?.text ?? null]));
+    stream.open();
+    const connected = { clientId: "c", mode: "live", from: "abcd-9~0", to: "abcd-9", heartbeat: 0, values: "all" };
+    newest.say("connected", "abcd-9~0", connected);
+    newest.say("generation", "abcd-9~3", { text: "a" });
+    newest.say("progress", "abcd-9~4", { taskId: "jobs/1", text: "b" });
+    shown.push("all are told");
+    newest.say("generation.append", "abcd-9", { text: "c" });
+    newest.say("generation.append", "abcd-10", { text: 7 });
+    newest.say("connected", "abcd-10~0", { ...connected, from: "abcd-10~0", to: "abcd-10" });
+    newest.say("generation", "abcd-10", { text: "d" });
+    return { shown, asked: opened.map((url) => new URLSearchParams(url.split("?")[1]).get("last_event_id")) };
+}"""
+
+
+def test_values_are_shown_once_all_are_told_and_asked_for_anew_when_one_is_lost(open_tab: OpenTab) -> None:
+    heard = open_tab("Ada").page.evaluate(HEAR)
+    assert heard["shown"] == ["all are told", ["text", "ac"], ["jobs/1", "b"], ["text", "d"], ["jobs/1", None]]
+    assert heard["asked"] == [None, "abcd-10~0"]

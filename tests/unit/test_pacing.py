@@ -335,6 +335,7 @@ STEPS = st.lists(
         st.tuples(st.just("publish"), st.sampled_from([0, 70_000, 70_000])),
         st.tuples(st.sampled_from(["come", "go"]), st.integers(0, 2)),
         st.tuples(st.just("turn"), st.integers(1, 4)),
+        st.tuples(st.just("tick"), st.sampled_from([100, 500])),
     ),
     min_size=10,
     max_size=60,
@@ -385,9 +386,13 @@ def _run(world: World, steps: list[tuple[str, Any]], lane: str) -> None:
         elif kind == "turn":
             world.follow(how)
             world.turn()
+        elif kind == "tick":  # time goes on, and nothing has its turn meanwhile
+            world.clock.advance(how)
     world.settle()
     ledger = reader.history[-1]
     assert isinstance(ledger, TimedLedger)
+    if any(kind == "tick" for kind, _ in steps):
+        return  # what is written then is read later, and when it was written nobody knows
     for topic in ("a/1", "a/2", "own"):
         of_topic = [at for at, told in ledger.times if told == topic]
         pauses = [later - at for at, later in pairwise(of_topic)]

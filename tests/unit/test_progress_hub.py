@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from clarion import Hub
 from clarion.errors import EventTooLarge, HubClosed, InvalidEvent, InvalidTopic, JournalUnavailable
 from clarion.progress.progress import Progress, current_progress
 from clarion.progress.tasks import Tasks
@@ -502,3 +503,11 @@ async def test_what_is_forgotten_leaves_nothing_behind(hub, store, clock, caplog
     await pass_time(clock, 40, 1)
     assert (store.control, caplog.records) == ({}, [])
     assert isinstance(hub.tasks.progress("x"), Progress)
+
+
+async def test_a_hub_that_closes_right_after_a_task_has_ended_leaves_no_timer_behind():
+
+    clock = ManualClock()
+    async with Hub(clock=clock) as hub, hub.progress("t:1", total=2) as task:
+        task.advance(1)
+    clock.advance(10)

@@ -333,6 +333,22 @@ def test_what_folding_makes(changes: Changes, folded: tuple[Change, Any]) -> Non
     assert folding.folded == folded
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((Change.APPEND, {"a": "x"}), (Change.MERGE, {"a": "y"})),
+        ((Change.MERGE, {"a": "x"}), (Change.APPEND, {"a": "y"})),
+        ((Change.MERGE, [{"a": None}, {"a": {}}]), (Change.APPEND, {"a": {}})),
+    ],
+)
+def test_changes_that_are_not_one(before: tuple[Change, Any], after: tuple[Change, Any]) -> None:
+    folding = Folding()
+    assert folding.add(*before)
+    assert not folding.add(*after)
+    assert folding.folded == before
+    assert folding.add(*before)  # and it goes on as if nothing had been
+
+
 @pytest.mark.parametrize("before", [(Change.SET, "a"), (Change.APPEND, "a"), (Change.APPEND, {"a": {"b": 1}})])
 def test_changes_that_cannot_follow_one_another_add_nothing(before: tuple[Change, Any]) -> None:
     folding = Folding()

@@ -9,6 +9,7 @@ import threading
 import weakref
 from typing import Final
 
+from clarion.progress import members
 from clarion.progress.publisher_target import PublisherTarget
 from clarion.progress.targets import Target
 from clarion.publisher import Publisher
@@ -82,13 +83,16 @@ def _close_all() -> None:
 
 
 def _before_fork() -> None:
+    """What tells comes to rest before what is told: a thread that tells a task takes the locks in this order, too."""
     _targets.lock.acquire()
     _targets.forking = _targets.all()
     for target in _targets.forking:
         target.before_fork()
+    members.before_fork()
 
 
 def _after_fork_in_parent() -> None:
+    members.after_fork_in_parent()
     for target in _targets.forking:
         target.after_fork_in_parent()
     _targets.forking = []
@@ -96,6 +100,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
+    members.after_fork_in_child()
     for target in _targets.forking:
         target.after_fork_in_child()
     _targets.forking = []
@@ -103,5 +108,6 @@ def _after_fork_in_child() -> None:
     _targets.lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):  # after the publishers' own: what is registered last is called first before a fork
+# Registered after the publishers' own, which are imported above: what is registered last is called first before a fork.
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

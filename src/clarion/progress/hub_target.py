@@ -181,7 +181,12 @@ class HubTarget:
 
     def _ring(self) -> None:
         self._timer = None
-        self._turn = self._hub.loop.create_task(self._flush(), name="clarion progress")
+        try:
+            loop = self._hub.loop
+        except HubClosed:  # all was told before; the timer is what was left
+            self._tasks.clear()
+            return
+        self._turn = loop.create_task(self._flush(), name="clarion progress")
 
     async def _flush(self) -> None:
         self._looked_ms = self._clock.monotonic_ms()

@@ -7,7 +7,6 @@ The process that began a task owns it. In every other process the same object co
 from __future__ import annotations
 
 import mmap
-import os
 import threading
 import weakref
 from pathlib import Path
@@ -223,21 +222,24 @@ def _nothing() -> None:
     return None
 
 
-def _before_fork() -> None:
+def before_fork() -> None:
+    """Have all tasks of this process hold still, and ready for a child."""
     _registry.lock.acquire()
     _registry.forking = list(_registry.owned.values())
     for task in _registry.forking:
         task.before_fork()
 
 
-def _after_fork_in_parent() -> None:
+def after_fork_in_parent() -> None:
+    """Have them go on."""
     for task in _registry.forking:
         task.after_fork_in_parent()
     _registry.forking = []
     _registry.lock.release()
 
 
-def _after_fork_in_child() -> None:
+def after_fork_in_child() -> None:
+    """All tasks are the parent's here."""
     for task in _registry.members.values():
         task.after_fork_in_child()
     for task in _registry.forking:
@@ -246,7 +248,3 @@ def _after_fork_in_child() -> None:
     _registry.forking = []
     _registry.owned.clear()
     _registry.lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
