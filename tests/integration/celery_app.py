@@ -59,10 +59,9 @@ class RecordingPublisher(Publisher):
 
     def change_many(self, changes: Any) -> Any:
         changes = list(changes)
-        receipts = super().change_many(changes)
         with (folder / "told").open("a") as file:
             file.writelines(json.dumps([one.topic, one.user, one.data]) + "\n" for one in changes)
-        return receipts
+        return super().change_many(changes)
 
 
 def told(task_id: str) -> list[dict[str, Any]]:

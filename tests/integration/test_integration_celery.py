@@ -18,10 +18,7 @@ HERE = Path(__file__).parent
 ENDED = ("completed", "failed", "cancelled", "lost")
 PATIENCE_SECONDS = 30.0  # for a worker to start on a busy machine
 
-pytestmark = [
-    pytest.mark.filterwarnings("default"),  # Celery's own
-    pytest.mark.xdist_group("celery"),
-]
+pytestmark = pytest.mark.filterwarnings("default")  # Celery's own
 
 
 @pytest.fixture(scope="module")

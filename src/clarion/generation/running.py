@@ -168,13 +168,16 @@ class Generations:
         return run, {"id": topic, "position": position, "messageId": message_id}
 
     async def _make_room(self, lease: Lease, replace: bool) -> None:
-        """Refuse, or cancel, what is under way on the topic."""
+        """Refuse, or cancel, what is under way on the topic; wait for what has told its end to let go of it."""
         deadline_ms = self._clock.monotonic_ms() + REPLACE_MS
         asked = False
         while (present := await self._under_way(lease.id)) is not None:
-            if not replace or present.kind != KIND or self._clock.monotonic_ms() > deadline_ms:
+            if present.kind != KIND or self._clock.monotonic_ms() > deadline_ms:
                 raise GenerationRunning(lease.id)
-            if not asked:
+            has_ended = not (await self._present(present))[1]
+            if not replace and not has_ended:
+                raise GenerationRunning(lease.id)
+            if not asked and not has_ended:
                 asked = True
                 try:
                     await self._hub.supervisor.cancel(lease.id)
