@@ -25,7 +25,7 @@ CACHE_BYTES: Final = 8 * 1024 * 1024
 PAGE_OVERHEAD_BYTES: Final = 512
 VALUES_BYTES: Final = 64 * 1024  # of values in one snapshot; what is more comes with the next one
 EXPIRED_MS: Final = 1_000  # a value is told for so long after its time: a change that found it alive may be on its way
-VALUES_MS: Final = 100  # how long a snapshot serves others: a crowd that comes at once is told the same
+VALUES_MS: Final = 1_000  # how long a snapshot serves others: a crowd that comes at once is told the same
 MOST_VALUES: Final = 16  # snapshots kept at once; the last of them stay until others come
 
 _Key = tuple[TopicSet, int]
@@ -56,22 +56,25 @@ class Pager:
                 return await self._read(shared.union(*personal), after)
         return Page(_merge(page, own), page.through, page.missed)
 
-    async def values(self, reader: Subscription, floor: int) -> Values:
+    async def values(self, reader: Subscription, floor: int, last_change: int = 0) -> Values:
         """The values that `reader` lacks, as of one moment. Raises `JournalError`.
 
         floor: where the log begins; what was changed between the moment and the reader's cursor must be found in it.
+        last_change: of any value, as far as it is known; a snapshot from before it is not given to others.
         """
-        shared = await self._shared_values(reader.audience.topics.union(ALL), reader.told, reader.exact, floor)
+        shared = await self._shared_values(
+            reader.audience.topics.union(ALL), reader.told, reader.exact, max(floor, last_change)
+        )
         own = await self._read_values(TopicSet(reader.personal_topics), reader.told, reader.exact)
         if any(one.offset > shared.through for one in own.changed):
             topics = reader.audience.topics.union(ALL, *reader.personal_topics)
             return await self._read_values(topics, reader.told, reader.exact)
         return _merge_values(shared, own) if own.changed else shared
 
-    async def _shared_values(self, topics: TopicSet, after: int, exact: bool, floor: int) -> Values:
+    async def _shared_values(self, topics: TopicSet, after: int, exact: bool, least: int) -> Values:
         key = (topics, after, exact)
         kept = self._values.get(key)
-        if kept is not None and kept[1].through >= floor and 0 <= self._wall_ms() - kept[0] < VALUES_MS:
+        if kept is not None and kept[1].through >= least and 0 <= self._wall_ms() - kept[0] < VALUES_MS:
             return kept[1]
         reading = self._reading_values.get(key)
         if reading is None:

@@ -97,7 +97,8 @@ class Paging:
 
     async def read_values(self, reader: Subscription) -> None:
         """Give a reader a snapshot of its values. Waits while the journal fails."""
-        values = await self._patiently(reader, lambda: self._pager.values(reader, self._fanout.log.floor))
+        log = self._fanout.log
+        values = await self._patiently(reader, lambda: self._pager.values(reader, log.floor, log.last_change))
         if values is None or reader.is_closed:
             return
         if 0 < (reader.told if reader.exact else reader.known) < values.forgotten:

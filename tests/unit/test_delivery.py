@@ -519,7 +519,7 @@ def test_an_unexpected_error_of_the_journal_ends_one_stream(world: World, monkey
     world.follow()
     first, second = world.person("first", "a"), world.person("second", "a")
 
-    async def broken(reader: Subscription, floor: int) -> Values:
+    async def broken(reader: Subscription, floor: int, last_change: int) -> Values:
         raise ZeroDivisionError
 
     values = world.engine.pager.values
@@ -532,3 +532,13 @@ def test_an_unexpected_error_of_the_journal_ends_one_stream(world: World, monkey
     world.connect(second)
     world.settle()
     assert second.values == {"a": 1}
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_who_comes_after_a_change_is_told_the_value_once(world: World, lane: str) -> None:
+    for name, number in (("first", 1), ("second", 2)):  # the second one might be given what was read for the first
+        world.change("a", Change.SET, number)
+        world.follow()
+        person = come(world, name, "a", lane=lane)
+        assert person.values == {"a": number}
+        assert person.history[-1].changes == 1
