@@ -1,0 +1,320 @@
+import { surroundings } from "./environment.js";
+import type { ErrorCode, SourceError } from "./errors.js";
+import { type Add, type Handler, iterate } from "./iterate.js";
+import { createParser, type Message, type Parser } from "./parser.js";
+import { delayMs, retryAfterMs, stateAfter } from "./policy.js";
+import { isSendable, isUpTo, type Place, placeOf } from "./positions.js";
+import { WAYS } from "./states.js";
+import type { AnyEvents, Source, SourceEvent, SourceOptions, StandardSchema, State, Status } from "./types.js";
+import { createValues } from "./values.js";
+
+/** Without a byte for so many heartbeats, a stream is dead (spec/stream.md, section 9.4). */
+const SILENT_HEARTBEATS = 2;
+/** The same when somebody looks: it should have said something by now. */
+const HURRIED_HEARTBEATS = 1.25;
+/** A stream that was open for so long was no failure. */
+const STABLE_MS = 10_000;
+/** For an answer to begin. */
+const CONNECT_TIMEOUT_MS = 30_000;
+/** From the last subscription's end to the connection's: who goes from one view to the next keeps it. */
+const LINGER_MS = 1000;
+
+/** A source of the events in a stream. It does not connect before it is opened, or somebody subscribes. */
+export function createSource<Events extends object = AnyEvents>(options: SourceOptions<Events>): Source<Events>;
+/*
+ * All state of a source is in the variables of this function, rather than in objects of several modules that would have
+ * to know each other: a page pays for every property's name, and not for a variable's. The parts stand in this order:
+ * the connection, what it reads, who subscribes. What can be decided without state is in modules of its own.
+ *
+ * The map of event types is for those who call; inside, data is just data.
+ */
+export function createSource(options: SourceOptions): Source {
+  const all = { ...surroundings(), ...options };
+  const { cursor, decode = JSON.parse, headers: given, maxEventBytes, minDelayMs = 500, maxDelayMs = 30_000 } = all;
+  const { fetch, now, random, setTimeout, clearTimeout, watchPage } = all;
+  const schemas = options.schemas as { readonly [type: string]: StandardSchema } | undefined;
+  const topics = new Set([options.topics ?? []].flat());
+  const [heldValue, beginValues, changeValue, caughtUp] = createValues(maxEventBytes);
+
+  let status: Status = { state: "idle", reason: "" };
+  let attempt: AbortController | undefined; // the newest
+  let unwatch: (() => void) | undefined; // there while the source is neither idle nor closed
+  let timer: unknown;
+  let failures = 0; // in a row
+  let openedAt = Infinity;
+  let heardAt: number; // when the last byte came
+  let heartbeat = 0;
+  let refused: number | undefined; // the status for which fresh headers are asked
+
+  let parser: Parser;
+  let inbox: Message[];
+  let retryMs: number | null = null;
+  let received = cursor?.load() || options.lastEventId || ""; // what the next request has to say
+  let seen: Place | null;
+  let isHub = false; // it said so; then its ids are positions, and some types are its own
+
+  let lastEventId = received; // dealt with
+  let work: Promise<void> | undefined; // of handlers
+  let subscriptions = 0;
+  let linger: unknown;
+
+  // Handlers, by what they want to be told of: a word, perhaps with a name after it.
+  const kinds = new Map<string, Set<Handler[]>>();
+
+  /** Takes a function in, perhaps twice. What is returned takes it away, and says whether it was still there. */
+  const add: Add = (kind, handler) => {
+    const entry = [handler];
+    const entries = kinds.get(kind) ?? new Set();
+    kinds.set(kind, entries.add(entry));
+    return () => entries.delete(entry) && !!entry.pop();
+  };
+  /**
+   * Tells those who are there now, and still are when it is their turn; then returns what their work waits for, one
+   * promise for each. None rejects: what they throw is reported.
+   */
+  const tell = (kind: string, what: unknown): Promise<void>[] =>
+    [...(kinds.get(kind) ?? [])].map(async (entry) => {
+      try {
+        await entry[0]?.(what);
+      } catch (cause) {
+        if (kind === "error") console.error(cause);
+        else fail("handler", cause);
+      }
+    });
+  /** Reports an error; on the console, if nobody wants to know. Returns it. */
+  const fail = (code: ErrorCode, cause?: unknown, about?: Message): SourceError => {
+    const error = Object.assign(new Error(`clarion: ${code}`), { code, cause, about });
+    if (!tell("error", error)[0]) console.error(error);
+    return error;
+  };
+
+  const setTimer = (callback: () => void, delay?: number) => {
+    clearTimeout(timer);
+    timer = setTimeout(callback, delay as number);
+  };
+  /** Follows the table of states; what is not in it does not happen. */
+  const move = (state: State, reason = "", cause?: unknown, delayMs?: number) => {
+    // Who is told may move it again, so that comes first, and last.
+    const error = /refused|request|stream|kicked/.test(reason) ? fail(reason as ErrorCode, cause) : cause;
+    if (!WAYS[state].includes(status.state)) return;
+    clearTimeout(timer);
+    if (state !== "open") attempt?.abort();
+    if (state === "waiting") setTimer(() => move("connecting"), delayMs);
+    if (/idle|closed/.test(state)) unwatch = unwatch?.() as undefined;
+    status = { state, reason, delayMs, error };
+    if (state === "connecting") void connect((attempt = new AbortController()).signal);
+    tell("status", status);
+  };
+  /** Waits, and comes back. asked: what the server asks to wait. onPurpose: it was no failure. */
+  const lost = (reason: string, cause?: unknown, asked = 0, onPurpose = false) => {
+    // A stream that opens is no success yet, only one that stays open is.
+    if (now() - openedAt >= STABLE_MS) failures = 0;
+    openedAt = Infinity;
+    move(
+      "waiting",
+      reason,
+      cause,
+      delayMs(retryMs, minDelayMs, maxDelayMs, onPurpose ? 0 : failures++, asked, random()),
+    );
+  };
+  const reconnect = () => {
+    failures = 0;
+    if (unwatch) move("connecting");
+  };
+  const watch = (heartbeats = SILENT_HEARTBEATS, silentMs = 0) => {
+    if (heartbeat) setTimer(() => lost("silent"), heartbeat * heartbeats - silentMs);
+  };
+  /** Somebody needs the connection. from: the states in which that matters. */
+  const start = (from: RegExp) => {
+    subscriptions++;
+    clearTimeout(linger);
+    if (!from.test(status.state)) return;
+    unwatch = watchPage((signal) => {
+      if (signal === "pagehide") move("paused");
+      else if (/waiting|paused/.test(status.state)) reconnect();
+      else if (status.connected) watch(HURRIED_HEARTBEATS, now() - heardAt);
+    });
+    move("connecting");
+  };
+
+  /** One attempt. The signal is aborted when it is over, whoever ends it; what it still does then does not matter. */
+  const connect = async (signal: AbortSignal) => {
+    let reason = "request"; // there can be none, or the function for headers failed
+    let failure: unknown;
+    setTimer(() => lost("silent"), CONNECT_TIMEOUT_MS);
+    try {
+      seen = placeOf(received);
+      parser = createParser((message) => inbox.push(message), {
+        maxEventBytes,
+        lastEventId: received,
+        onTooLarge: () => fail("too-large"),
+      });
+      const headers = new Headers(await (typeof given === "function" ? given(refused) : given));
+      const url = new URL(options.url, globalThis.location as never);
+      for (const topic of topics) url.searchParams.append("topic", topic);
+      headers.set("accept", "text/event-stream");
+      // A header's value is bytes; an id is sent as its UTF-8, as `EventSource` does it.
+      if (received) headers.set("last-event-id", unescape(encodeURIComponent(received)));
+      reason = "network";
+      // No cache is to answer, and those on the way are to revalidate; that needs no preflight.
+      const answer = await fetch(url.href, { ...options.init, headers, cache: "no-store", signal });
+      if (signal.aborted) return;
+      const code = answer.status;
+      const state = stateAfter(code, answer.headers.get("content-type"), typeof given === "function" && !refused);
+      refused = undefined;
+      if (state === "connecting") {
+        refused = code;
+        move(state);
+      } else if (state === "waiting") {
+        lost("status", code, retryAfterMs(answer.headers.get("retry-after"), now()));
+      } else if (code === 204) {
+        move(state, "done");
+      } else if (state === "closed") {
+        move(state, code === 200 ? "no-stream" : "refused", code);
+      } else {
+        const chunks = (answer.body as ReadableStream<Uint8Array>).getReader();
+        openedAt = now();
+        move(state);
+        while (!signal.aborted) {
+          heardAt = now();
+          watch();
+          const { value } = await chunks.read();
+          if (!value) break;
+          clearTimeout(timer);
+          await read(value, signal);
+        }
+      }
+    } catch (cause) {
+      failure = cause;
+    }
+    if (!signal.aborted) lost(reason, failure);
+  };
+
+  const adopt = (id: string, place: Place | null | false = false) => {
+    if (isSendable(id)) {
+      received = id;
+      seen = place || seen;
+    } else fail("bad-id");
+  };
+  /** The same position of one who holds no values: it is told all of them, and no event again. */
+  const withoutValues = (id: string) => (isHub && placeOf(id) ? id.replace(/~.*|$/, "~0") : id);
+  /** Deals with bytes, until all promises of handlers are settled. */
+  const read = async (chunk: Uint8Array, signal: AbortSignal) => {
+    const batch: SourceEvent[] = [];
+    const changed = new Set<string>();
+    const waits: Promise<void>[] = [];
+    // biome-ignore lint/suspicious/noExplicitAny: what a stranger says; each member is looked at before it is used
+    let bye: any;
+    inbox = [];
+    parser.feed(chunk);
+    retryMs = parser.retryMs ?? retryMs;
+    for (const message of inbox) {
+      const { type, topic, change, data: text, lastEventId: id } = message;
+      isHub ||= type === "connected" && /"mode".*"from"/.test(text);
+      const isOwn = isHub && !topic;
+      // A gap goes back, and its id is not taken before it is told: if the connection breaks before that, the hub shall
+      // tell it again.
+      const place = isHub && placeOf(id);
+      const had = type !== "gap" && isUpTo(place, seen);
+      if (had) {
+        if (!isOwn) continue;
+      } else if (!(isOwn && /"mode":\s*"gap"/.test(text))) adopt(id, place);
+      try {
+        let data = (isOwn ? JSON.parse : decode)(text, type as never);
+        const schema = schemas?.[type]?.["~standard"];
+        if (schema) {
+          const result = await schema.validate(data);
+          if (result.issues) throw result.issues;
+          data = result.value;
+        }
+        const event = { ...message, data, text } as SourceEvent;
+        batch.push(event);
+        waits.push(...tell(`on ${type}`, event));
+        if (isOwn) {
+          // Who fetches the state anew must have it before the events that follow.
+          await Promise.all(waits);
+          if (data.values === "all") beginValues();
+          if (type === "bye") bye = data;
+          if (type === "connected" && !signal.aborted) {
+            heartbeat = +data.heartbeat || 0;
+            tell("status", (status = { ...status, connected: data }));
+          }
+        }
+      } catch (cause) {
+        fail("unreadable", cause, message);
+      }
+      try {
+        if (change) {
+          changed.add(topic);
+          changeValue(topic, change, text);
+        }
+      } catch (cause) {
+        fail("value", cause, message);
+        if (!(cause instanceof RangeError)) {
+          received = withoutValues(received); // else asked for again it would be as large
+          lost("value");
+        }
+      }
+      // The last frame of a run of values has a plain position.
+      if (!id.includes("~")) for (const gone of caughtUp()) changed.add(gone);
+      if (signal.aborted || bye) break;
+    }
+    if (!isHub) adopt(parser.lastEventId); // a block of nothing but an id counts, too
+    for (const topic of changed) tell(`value ${topic}`, heldValue(topic));
+    const id = received;
+    // Also for what came before a reconnect, and is still being dealt with.
+    await (work = Promise.all([work, ...waits, ...(batch[0] ? tell("batch", batch) : [])]).then(() => {}));
+    lastEventId = id;
+    tell("cursor", withoutValues(id));
+    if (bye && !signal.aborted) {
+      if (/done|kicked/.test(bye.reason)) move("closed", bye.reason);
+      else lost(bye.reason, undefined, +bye.retry || 0, true);
+    }
+  };
+  add("cursor", (id) => cursor?.save(id));
+
+  /** A subscription keeps the connection open. */
+  const keep = (kind: string, handler: Handler) => {
+    const off = add(kind, handler);
+    start(/idle/);
+    return () => {
+      if (!off() || --subscriptions) return;
+      linger = setTimeout(() => move("idle"), LINGER_MS);
+    };
+  };
+  return {
+    get status() {
+      return status;
+    },
+    get lastEventId() {
+      return lastEventId;
+    },
+    on: (type, handler) => keep(`on ${type}`, handler),
+    onBatch: (handler) => keep("batch", handler),
+    onGap: (handler) => add("on gap", (event) => handler(event.data)),
+    onError: (handler) => add("error", handler),
+    onStatus: (handler) => add("status", handler),
+    value(topic) {
+      const get = () => heldValue(topic) as never;
+      return {
+        topic,
+        get,
+        subscribe(listener) {
+          const off = keep(`value ${topic}`, listener);
+          listener(get());
+          return off;
+        },
+      };
+    },
+    events: (...types) => iterate(types, add, keep, () => status) as never,
+    subscribeTopics(add, remove = []) {
+      for (const topic of remove) topics.delete(topic);
+      for (const topic of add) topics.add(topic);
+      received = withoutValues(received); // of a new topic the value is told, and of one that is left none is held
+      reconnect();
+    },
+    open: () => start(/idle|closed/), // a subscription that never ends
+    close: () => move("closed", "closed"),
+    reconnect,
+  };
+}

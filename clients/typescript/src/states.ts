@@ -1,0 +1,19 @@
+import type { State } from "./types.js";
+
+const active = ["connecting", "open", "waiting", "paused"] as const;
+
+/** All states, and from which others each is reached. What does not stand here does not happen. */
+export const WAYS: { readonly [To in State]: readonly State[] } = {
+  // It is needed; or the wait is over, the page is back, its owner asks for it.
+  connecting: ["idle", "closed", ...active],
+  // The server answered with a stream.
+  open: ["connecting"],
+  // The attempt or the stream ended, and another shall follow.
+  waiting: ["connecting", "open"],
+  // The page is put away.
+  paused: active,
+  // Nobody needs it any more.
+  idle: active,
+  // By its owner, or because there is nothing to come back for.
+  closed: ["idle", ...active],
+};
