@@ -16,7 +16,22 @@ const CONNECTING = 0;
 const OPEN = 1;
 const CLOSED = 2;
 
+/** Listeners get `MessageEvent`s, whatever the type; but for `open` and `error`. */
+export interface EventSource {
+  addEventListener(
+    type: string,
+    listener: ((this: EventSource, event: MessageEvent) => unknown) | EventListenerOrEventListenerObject | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: ((this: EventSource, event: MessageEvent) => unknown) | EventListenerOrEventListenerObject | null,
+    options?: EventListenerOptions | boolean,
+  ): void;
+}
+
 /** See `EventSource` in HTML. `error` events come for each lost connection; `readyState` says whether it comes back. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: nothing is added but types
 export class EventSource extends EventTarget {
   static readonly CONNECTING = CONNECTING;
   static readonly OPEN = OPEN;
@@ -101,7 +116,8 @@ export class EventSource extends EventTarget {
 
   /** An event handler is one listener, wherever it is set anew. */
   #setHandler<E extends Event>(type: string, listener: Listener<E>): void {
-    if (!this.#handlers.has(type)) this.addEventListener(type, (event) => this.#handler(type)?.call(this, event));
+    if (!this.#handlers.has(type))
+      this.addEventListener(type, (event: Event) => this.#handler(type)?.call(this, event));
     this.#handlers.set(type, typeof listener === "function" ? (listener as Listener<never>) : null);
   }
 }

@@ -49,7 +49,7 @@ describe("EventSource", () => {
     const seen: unknown[] = [];
     const note = ({ type, data, lastEventId, origin }: MessageEvent) => seen.push([type, data, lastEventId, origin]);
     source.onmessage = note;
-    source.addEventListener("order", note as EventListener);
+    source.addEventListener("order", note);
     const stream = await (await server.next()).open();
     await stream.send("id: 1\ndata: {not json\ndata: at all\n\nevent: order\ndata: 5\n\nevent: other\ndata: 6\n\n");
     expect(seen).toEqual([
@@ -66,7 +66,7 @@ describe("EventSource", () => {
       source.addEventListener(type, () => seen.push(`${type} ${source.readyState}`));
     }
     const stream = await (await server.next()).open();
-    await stream.send(connected("k3v9-4") + "id: k3v9-5\ntopic: t\ndata: 1\n\n" + bye("done", { id: "k3v9-5.done" }));
+    await stream.send(`${connected("k3v9-4")}id: k3v9-5\ntopic: t\ndata: 1\n\n${bye("done", { id: "k3v9-5.done" })}`);
     expect(seen).toEqual(["open 1", "connected 1", "message 1", "bye 1", "error 2"]);
   });
 
@@ -131,7 +131,11 @@ describe("EventSource", () => {
   it("takes what a source takes", async () => {
     const { source, server } = open({ headers: { authorization: "Bearer x" }, topics: ["news"], lastEventId: "7" });
     const { headers, url } = await server.next();
-    expect([headers.get("authorization"), headers.get("last-event-id"), url.search]).toEqual(["Bearer x", "7", "?topic=news"]);
+    expect([headers.get("authorization"), headers.get("last-event-id"), url.search]).toEqual([
+      "Bearer x",
+      "7",
+      "?topic=news",
+    ]);
     source.close();
   });
 });

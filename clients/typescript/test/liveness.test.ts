@@ -96,14 +96,17 @@ describe("the watchdog", () => {
 });
 
 describe("a page that wakes up", () => {
-  it.each(["pageshow", "visibilitychange", "online"] as const)("comes back at once on %s, if it waited", async (signal) => {
-    const world = createWorld();
-    world.source.open();
-    await (await world.server.next()).answer(503, { "retry-after": "600" });
-    world.page.signal(signal);
-    await world.stream(connected("k3v9-4"));
-    expect(world.source.status.state).toBe("open");
-  });
+  it.each(["pageshow", "visibilitychange", "online"] as const)(
+    "comes back at once on %s, if it waited",
+    async (signal) => {
+      const world = createWorld();
+      world.source.open();
+      await (await world.server.next()).answer(503, { "retry-after": "600" });
+      world.page.signal(signal);
+      await world.stream(connected("k3v9-4"));
+      expect(world.source.status.state).toBe("open");
+    },
+  );
 
   it("forgets the failures so far", async () => {
     const world = createWorld({ random: () => 0.9999 });

@@ -83,7 +83,8 @@ class Run {
       this.published.add(`${hub.epoch}-${hub.head}`);
     } else if (kind === 4) hub.publish(topic, "set", { text: "", list: [] });
     else if (kind === 5 && value !== undefined) hub.publish(topic, "append", { text: `${hub.head} ` });
-    else if (kind === 6 && value !== undefined) hub.publish(topic, "merge", { [`m${this.below(3)}`]: this.chance(0.3) ? null : hub.head });
+    else if (kind === 6 && value !== undefined)
+      hub.publish(topic, "merge", { [`m${this.below(3)}`]: this.chance(0.3) ? null : hub.head });
     else if (kind === 7 && value !== undefined) hub.publish(topic, "delete", null);
   }
 
@@ -183,7 +184,8 @@ class Run {
     // What came after the last line was no plain event.
     const last = ledger.at(-1);
     if (last && last !== "gap" && last[0] === hub.epoch) {
-      for (let offset = last[1] + 1; offset <= hub.head; offset++) expect(this.published.has(`${hub.epoch}-${offset}`)).toBe(false);
+      for (let offset = last[1] + 1; offset <= hub.head; offset++)
+        expect(this.published.has(`${hub.epoch}-${offset}`)).toBe(false);
     }
     const values = hub.values(hub.head);
     for (const topic of TOPICS) expect(this.source.value(topic).get(), topic).toEqual(values.get(topic)?.value);

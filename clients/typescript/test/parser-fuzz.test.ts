@@ -11,9 +11,39 @@ interface Seen {
   readonly retryMs: number | null;
 }
 
-const FIELDS = ["data", "id", "event", "retry", "topic", "change", "datax", "Data", "", " data", "da", "foo", "i", "event "];
+const FIELDS = [
+  "data",
+  "id",
+  "event",
+  "retry",
+  "topic",
+  "change",
+  "datax",
+  "Data",
+  "",
+  " data",
+  "da",
+  "foo",
+  "i",
+  "event ",
+];
 const COLONS = [":", ": ", "", ":  ", ":\t", "::"];
-const VALUES = ["", "x", "1", "0042", "12a", "-1", "\u20ac", "\ud83d\ude00", "a:b", "\0", "\u2028", " ", "\ufeff", "long ".repeat(9)];
+const VALUES = [
+  "",
+  "x",
+  "1",
+  "0042",
+  "12a",
+  "-1",
+  "\u20ac",
+  "\ud83d\ude00",
+  "a:b",
+  "\0",
+  "\u2028",
+  " ",
+  "\ufeff",
+  "long ".repeat(9),
+];
 const ENDS = ["\n", "\n", "\n", "\r\n", "\r"];
 
 /** Something that looks like a stream, here and there. */
@@ -28,7 +58,8 @@ function stream(random: () => number): Uint8Array {
   const bytes = new TextEncoder().encode(text);
   // Not always UTF-8.
   if (random() < 0.3) {
-    for (let times = random() * 4; times > 0; times--) bytes[Math.floor(random() * bytes.length)] = 0x80 + random() * 128;
+    for (let times = random() * 4; times > 0; times--)
+      bytes[Math.floor(random() * bytes.length)] = 0x80 + random() * 128;
   }
   return bytes;
 }

@@ -26,7 +26,11 @@ function createHub(options: Partial<PublisherOptions> = {}) {
 describe("a publisher", () => {
   it("publishes to a topic", async () => {
     const { publisher, receive } = createHub();
-    const receipt = publisher.publish("orders/1", { n: 1 }, { event: "order", key: "k", ttlSeconds: 60, ephemeral: true });
+    const receipt = publisher.publish(
+      "orders/1",
+      { n: 1 },
+      { event: "order", key: "k", ttlSeconds: 60, ephemeral: true },
+    );
     const { method, url, headers, said } = await receive();
     expect([method, url.href]).toEqual(["POST", "http://hub.test/realtime/publish"]);
     expect(headers.get("authorization")).toBe("Bearer secret");
@@ -118,7 +122,11 @@ describe("what fails", () => {
   it("is given up after so many attempts", async () => {
     const { publisher, receive, requests } = createHub({ attempts: 2 });
     const receipt = publisher.publish("t", 1);
-    const rejection = expect(receipt).rejects.toMatchObject({ name: "PublishError", status: 503, detail: "not available now" });
+    const rejection = expect(receipt).rejects.toMatchObject({
+      name: "PublishError",
+      status: 503,
+      detail: "not available now",
+    });
     await receive({ detail: "not available now" }, 503);
     await receive({ detail: "not available now" }, 503);
     await rejection;
@@ -127,7 +135,11 @@ describe("what fails", () => {
 
   it.each([401, 403, 413, 422])("is not tried again if the hub answers %i", async (status) => {
     const { publisher, receive, requests } = createHub();
-    const rejection = expect(publisher.publish("t", 1)).rejects.toMatchObject({ status, detail: "no", message: `the hub answered ${status}` });
+    const rejection = expect(publisher.publish("t", 1)).rejects.toMatchObject({
+      status,
+      detail: "no",
+      message: `the hub answered ${status}`,
+    });
     await receive({ detail: "no" }, status);
     await rejection;
     expect(requests).toHaveLength(1);
@@ -135,7 +147,10 @@ describe("what fails", () => {
 
   it("says that the hub cannot be reached", async () => {
     const { publisher, next } = createHub({ attempts: 1 });
-    const rejection = expect(publisher.publish("t", 1)).rejects.toMatchObject({ status: undefined, cause: expect.any(TypeError) });
+    const rejection = expect(publisher.publish("t", 1)).rejects.toMatchObject({
+      status: undefined,
+      cause: expect.any(TypeError),
+    });
     await (await next()).fail();
     await rejection;
   });

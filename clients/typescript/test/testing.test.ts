@@ -1,7 +1,17 @@
 /** The kit for tests does what it says. */
 import { describe, expect, it } from "vitest";
 import { createParser, type Message } from "../src/parser.js";
-import { bye, connected, createClock, createPage, createServer, frame, gap, heartbeat, settle } from "../src/testing/index.js";
+import {
+  bye,
+  connected,
+  createClock,
+  createPage,
+  createServer,
+  frame,
+  gap,
+  heartbeat,
+  settle,
+} from "../src/testing/index.js";
 
 describe("the clock", () => {
   it("fires timers in the order in which they are due", async () => {
@@ -69,11 +79,12 @@ describe("the server", () => {
     const [one, other] = [await server.next(), await server.next()];
     expect([one.method, one.url.pathname, one.headers.get("x"), one.body]).toEqual(["POST", "/a", "y", "b"]);
     expect([other.method, other.url.pathname, other.body]).toEqual(["GET", "/b", undefined]);
+    const failure = expect(answers[1]).rejects.toBeInstanceOf(TypeError);
     await one.answer(503, { "retry-after": "1" }, "busy");
     await other.fail();
+    await failure;
     const answer = (await answers[0]) as Response;
     expect([answer.status, answer.headers.get("retry-after"), await answer.text()]).toEqual([503, "1", "busy"]);
-    await expect(answers[1]).rejects.toBeInstanceOf(TypeError);
     expect(server.requests).toEqual([one, other]);
   });
 

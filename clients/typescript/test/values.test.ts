@@ -184,7 +184,10 @@ describe("a change that cannot be carried out", () => {
     world.source.open();
     const waits: number[] = [];
     for (let times = 0; times < 5; times++) {
-      await world.stream(connected(`k3v9-${9 + times}~0`), change(`k3v9-${10 + times}`, "append", 1) + change(`k3v9-${11 + times}`, "append", 1));
+      await world.stream(
+        connected(`k3v9-${9 + times}~0`),
+        change(`k3v9-${10 + times}`, "append", 1) + change(`k3v9-${11 + times}`, "append", 1),
+      );
       waits.push(world.source.status.delayMs as number);
       await world.clock.advance(waits.at(-1) as number);
     }
@@ -207,19 +210,19 @@ describe("bounds", () => {
   });
 
   it("patches that replace each other are not added up", () => {
-    const [valueOf, begin, apply] = createValues(200);
+    const [heldValue, begin, apply] = createValues(200);
     begin();
     for (let times = 0; times < 100; times++) apply("t", "merge", JSON.stringify({ progress: times }));
-    expect(valueOf("t")).toEqual({ progress: 99 });
+    expect(heldValue("t")).toEqual({ progress: 99 });
   });
 
   it("what was deleted takes no room", () => {
-    const [valueOf, begin, apply, caughtUp] = createValues();
+    const [heldValue, begin, apply, caughtUp] = createValues();
     begin();
     apply("t", "set", "1");
     apply("t", "delete", "null");
     begin();
     expect([...caughtUp()]).toEqual([]);
-    expect(valueOf("t")).toBeUndefined();
+    expect(heldValue("t")).toBeUndefined();
   });
 });

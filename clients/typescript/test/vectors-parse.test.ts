@@ -65,7 +65,12 @@ describe.each(vectorFiles("parse"))("%s", (file) => {
     expect(outcome(vector, chunks)).toEqual(wanted);
     expect(outcome(vector, [whole])).toEqual(wanted);
     if (whole.length <= MAX_BYTEWISE_BYTES) {
-      expect(outcome(vector, Array.from(whole, (byte) => Uint8Array.of(byte)))).toEqual(wanted);
+      expect(
+        outcome(
+          vector,
+          Array.from(whole, (byte) => Uint8Array.of(byte)),
+        ),
+      ).toEqual(wanted);
     }
     for (let seed = 0; seed < SEEDS; seed++) {
       expect(outcome(vector, cutAtRandom(whole, seeded(seed)))).toEqual(wanted);

@@ -1,7 +1,7 @@
 import { afterEach } from "vitest";
 import {
-  createSource,
   type AnyEvents,
+  createSource,
   type Environment,
   type Source,
   type SourceError,
