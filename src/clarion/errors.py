@@ -47,8 +47,8 @@ class EventTooLarge(ClarionError, ValueError):
 class ValueMismatch(ClarionError, ValueError):
     """A change that does not fit the value it is for. Nothing was changed.
 
-    change: "append" or "merge". given, present: what kind of JSON was to go onto what kind ("a number", "a text"). path: where in
-    the value, a JSON pointer; empty for the value itself.
+    change: "append" or "merge". given, present: what kind of JSON was to go onto what kind ("a number", "a text").
+    path: where in the value, a JSON pointer; empty for the value itself.
     """
 
     status = 409
