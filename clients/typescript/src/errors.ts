@@ -9,7 +9,7 @@ import type { Message } from "./parser.js";
  * later), `unreadable` (an event that cannot be decoded, or does not fit its schema; it is passed over),
  * `too-large` (an event; it is passed over), `bad-id` (one that cannot be sent back; the one before it is kept),
  * `value` (a change did not fit it, or it is too large; it is dropped, and asked for again unless it is too large),
- * `handler` (one threw, or a cursor could not be stored).
+ * `listener` (one threw, or a cursor could not be stored).
  */
 export type ErrorCode =
   | "refused"
@@ -20,7 +20,7 @@ export type ErrorCode =
   | "too-large"
   | "bad-id"
   | "value"
-  | "handler";
+  | "listener";
 
 /** An error of a source. What a server said stands in attributes, never in `message`. */
 export interface SourceError extends Error {

@@ -43,7 +43,7 @@ export class EventSource extends EventTarget {
   readonly withCredentials: boolean;
 
   readonly #source: Source;
-  readonly #handlers = new Map<string, Listener<never>>();
+  readonly #attributes = new Map<string, Listener<never>>();
   #state: 0 | 1 | 2 = CONNECTING;
 
   /** Throws a `SyntaxError` for an address that is none. */
@@ -82,24 +82,24 @@ export class EventSource extends EventTarget {
   }
 
   get onopen(): Listener {
-    return this.#handler("open");
+    return this.#attribute("open");
   }
   set onopen(listener: Listener) {
-    this.#setHandler("open", listener);
+    this.#setAttribute("open", listener);
   }
 
   get onmessage(): Listener<MessageEvent> {
-    return this.#handler("message");
+    return this.#attribute("message");
   }
   set onmessage(listener: Listener<MessageEvent>) {
-    this.#setHandler("message", listener);
+    this.#setAttribute("message", listener);
   }
 
   get onerror(): Listener {
-    return this.#handler("error");
+    return this.#attribute("error");
   }
   set onerror(listener: Listener) {
-    this.#setHandler("error", listener);
+    this.#setAttribute("error", listener);
   }
 
   #moved(state: string): void {
@@ -110,14 +110,14 @@ export class EventSource extends EventTarget {
     else if (state === "waiting" || state === "closed") this.dispatchEvent(new Event("error"));
   }
 
-  #handler<E extends Event>(type: string): Listener<E> {
-    return (this.#handlers.get(type) as Listener<E> | undefined) ?? null;
+  #attribute<E extends Event>(type: string): Listener<E> {
+    return (this.#attributes.get(type) as Listener<E> | undefined) ?? null;
   }
 
   /** An event handler is one listener, wherever it is set anew. */
-  #setHandler<E extends Event>(type: string, listener: Listener<E>): void {
-    if (!this.#handlers.has(type))
-      this.addEventListener(type, (event: Event) => this.#handler(type)?.call(this, event));
-    this.#handlers.set(type, typeof listener === "function" ? (listener as Listener<never>) : null);
+  #setAttribute<E extends Event>(type: string, listener: Listener<E>): void {
+    if (!this.#attributes.has(type))
+      this.addEventListener(type, (event: Event) => this.#attribute(type)?.call(this, event));
+    this.#attributes.set(type, typeof listener === "function" ? (listener as Listener<never>) : null);
   }
 }

@@ -1,10 +1,10 @@
 import type { SourceEvent, Status } from "./types.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: each kind has its own; who adds one knows which
-export type Handler = (what: any) => unknown;
+export type Listener = (what: any) => unknown;
 
-/** Adds a handler for a kind. What is returned takes it away. */
-export type Add = (kind: string, handler: Handler) => () => unknown;
+/** Adds a listener for a kind. What is returned takes it away. */
+export type Add = (kind: string, listener: Listener) => () => unknown;
 
 /** The events of some types, or of all. Each is dealt with when the next one is asked for. */
 export async function* iterate(

@@ -1,23 +1,13 @@
 import { surroundings } from "./environment.js";
 import type { ErrorCode, SourceError } from "./errors.js";
-import { type Add, type Handler, iterate } from "./iterate.js";
+import { type Add, iterate, type Listener } from "./iterate.js";
+import { CONNECT_TIMEOUT_MS, HURRIED_HEARTBEATS, LINGER_MS, SILENT_HEARTBEATS, STABLE_MS } from "./limits.js";
 import { createParser, type Message, type Parser } from "./parser.js";
 import { delayMs, retryAfterMs, stateAfter } from "./policy.js";
 import { isSendable, isUpTo, type Place, placeOf } from "./positions.js";
 import { WAYS } from "./states.js";
 import type { AnyEvents, Source, SourceEvent, SourceOptions, StandardSchema, State, Status } from "./types.js";
 import { createValues } from "./values.js";
-
-/** Without a byte for so many heartbeats, a stream is dead (spec/stream.md, section 9.4). */
-const SILENT_HEARTBEATS = 2;
-/** The same when somebody looks: it should have said something by now. */
-const HURRIED_HEARTBEATS = 1.25;
-/** A stream that was open for so long was no failure. */
-const STABLE_MS = 10_000;
-/** For an answer to begin. */
-const CONNECT_TIMEOUT_MS = 30_000;
-/** From the last subscription's end to the connection's: who goes from one view to the next keeps it. */
-const LINGER_MS = 1000;
 
 /** A source of the events in a stream. It does not connect before it is opened, or somebody subscribes. */
 export function createSource<Events extends object = AnyEvents>(options: SourceOptions<Events>): Source<Events>;
@@ -54,19 +44,19 @@ export function createSource(options: SourceOptions): Source {
   let isHub = false; // it said so; then its ids are positions, and some types are its own
 
   let lastEventId = received; // dealt with
-  let work: Promise<void> | undefined; // of handlers
+  let work: Promise<void> | undefined; // of listeners
   let subscriptions = 0;
   let linger: unknown;
 
-  // Handlers, by what they want to be told of: a word, perhaps with a name after it.
-  const kinds = new Map<string, Set<Handler[]>>();
+  // Listeners, by what they want to be told of: a word, perhaps with a name after it.
+  const kinds = new Map<string, Set<Listener[]>>();
 
   /** Takes a function in, perhaps twice. What is returned takes it away, and says whether it was still there. */
-  const add: Add = (kind, handler) => {
-    const entry = [handler];
+  const add: Add = (kind, listener) => {
+    const entry = [listener];
     const entries = kinds.get(kind) ?? new Set();
     kinds.set(kind, entries.add(entry));
-    return () => entries.delete(entry) && !!entry.pop();
+    return () => entries.delete(entry) && !!entry.pop() && (entries.size > 0 || kinds.delete(kind));
   };
   /**
    * Tells those who are there now, and still are when it is their turn; then returns what their work waits for, one
@@ -78,7 +68,7 @@ export function createSource(options: SourceOptions): Source {
         await entry[0]?.(what);
       } catch (cause) {
         if (kind === "error") console.error(cause);
-        else fail("handler", cause);
+        else fail("listener", cause);
       }
     });
   /** Reports an error; on the console, if nobody wants to know. Returns it. */
@@ -198,7 +188,7 @@ export function createSource(options: SourceOptions): Source {
   };
   /** The same position of one who holds no values: it is told all of them, and no event again. */
   const withoutValues = (id: string) => (isHub && placeOf(id) ? id.replace(/~.*|$/, "~0") : id);
-  /** Deals with bytes, until all promises of handlers are settled. */
+  /** Deals with bytes, until all promises of listeners are settled. */
   const read = async (chunk: Uint8Array, signal: AbortSignal) => {
     const batch: SourceEvent[] = [];
     const changed = new Set<string>();
@@ -274,8 +264,8 @@ export function createSource(options: SourceOptions): Source {
   add("cursor", (id) => cursor?.save(id));
 
   /** A subscription keeps the connection open. */
-  const keep = (kind: string, handler: Handler) => {
-    const off = add(kind, handler);
+  const keep = (kind: string, listener: Listener) => {
+    const off = add(kind, listener);
     start(/idle/);
     return () => {
       if (!off() || --subscriptions) return;
@@ -289,11 +279,11 @@ export function createSource(options: SourceOptions): Source {
     get lastEventId() {
       return lastEventId;
     },
-    on: (type, handler) => keep(`on ${type}`, handler),
-    onBatch: (handler) => keep("batch", handler),
-    onGap: (handler) => add("on gap", (event) => handler(event.data)),
-    onError: (handler) => add("error", handler),
-    onStatus: (handler) => add("status", handler),
+    on: (type, listener) => keep(`on ${type}`, listener),
+    onBatch: (listener) => keep("batch", listener),
+    onGap: (listener) => add("on gap", (event) => listener(event.data)),
+    onError: (listener) => add("error", listener),
+    onStatus: (listener) => add("status", listener),
     value(topic) {
       const get = () => heldValue(topic) as never;
       return {

@@ -1,19 +1,17 @@
 import type { State } from "./types.js";
 
-const active = ["connecting", "open", "waiting", "paused"] as const;
-
 /** All states, and from which others each is reached. What does not stand here does not happen. */
 export const WAYS: { readonly [To in State]: readonly State[] } = {
   // It is needed; or the wait is over, the page is back, its owner asks for it.
-  connecting: ["idle", "closed", ...active],
+  connecting: ["idle", "closed", "connecting", "open", "waiting", "paused"],
   // The server answered with a stream.
   open: ["connecting"],
   // The attempt or the stream ended, and another shall follow.
   waiting: ["connecting", "open"],
-  // The page is put away.
-  paused: active,
+  // The page is put away, and may say so twice.
+  paused: ["connecting", "open", "waiting", "paused"],
   // Nobody needs it any more.
-  idle: active,
+  idle: ["connecting", "open", "waiting", "paused"],
   // By its owner, or because there is nothing to come back for.
-  closed: ["idle", ...active],
+  closed: ["idle", "connecting", "open", "waiting", "paused"],
 };

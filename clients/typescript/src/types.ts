@@ -180,36 +180,36 @@ export interface Value<T = unknown> {
  * It connects when `open` is called or with the first subscription (`on`, `onBatch`, a loop over `events`, a value's
  * `subscribe`). It goes to `idle` a second after the last one ended, unless `open` was called.
  *
- * Handlers are called in the order of the events. What they throw is reported, and the stream goes on. Who returns a
+ * Listeners are called in the order of the events. What they throw is reported, and the stream goes on. Who returns a
  * promise holds back the stream, so that nothing piles up: no more is read from the network until it is settled. (So it
  * must not wait for a later event.) The cursor moves after that.
  */
 export interface Source<Events extends object = AnyEvents> {
   readonly status: Status;
-  /** Up to here all events were dealt with: their handlers have returned. */
+  /** Up to here all events were dealt with: their listeners have returned. */
   readonly lastEventId: string;
   /**
-   * Calls the handler with each event of a type. What the stream says of itself are events, too, without a topic:
+   * Calls the listener with each event of a type. What the stream says of itself are events, too, without a topic:
    * `connected`, `heartbeat`, `gap` and `bye`.
    */
-  on<Type extends TypeOf<Events>>(type: Type, handler: (event: EventOf<Events, Type>) => unknown): Unsubscribe;
-  /** Calls the handler after each network read with all events of it, which the handlers of `on` have had by then. */
-  onBatch(handler: (events: readonly EventOf<Events>[]) => unknown): Unsubscribe;
+  on<Type extends TypeOf<Events>>(type: Type, listener: (event: EventOf<Events, Type>) => unknown): Unsubscribe;
+  /** Calls the listener after each network read with all events of it, which the listeners of `on` have had by then. */
+  onBatch(listener: (events: readonly EventOf<Events>[]) => unknown): Unsubscribe;
   /**
-   * Calls the handler when events are missing. The events that follow wait until what it returns is settled. Does not
+   * Calls the listener when events are missing. The events that follow wait until what it returns is settled. Does not
    * open the connection.
    */
-  onGap(handler: (gap: Gap) => unknown): Unsubscribe;
-  /** Calls the handler with each error; without one they go to the console. Does not open the connection. */
-  onError(handler: (error: SourceError) => unknown): Unsubscribe;
-  /** Calls the handler with each new status. Does not open the connection. */
-  onStatus(handler: (status: Status) => unknown): Unsubscribe;
+  onGap(listener: (gap: Gap) => unknown): Unsubscribe;
+  /** Calls the listener with each error; without one they go to the console. Does not open the connection. */
+  onError(listener: (error: SourceError) => unknown): Unsubscribe;
+  /** Calls the listener with each new status. Does not open the connection. */
+  onStatus(listener: (status: Status) => unknown): Unsubscribe;
   /** What a topic is. */
   value<T = unknown>(topic: string): Value<T>;
   /**
    * The events of some types, or of all, from the moment when the first one is asked for. An event is dealt with when
    * the next one is asked for. Leaving the loop ends the subscription. The loop ends when the source closes, and throws
-   * if that is for an error.
+   * if that is for an error. (`return`, called while the loop waits for an event, takes effect with the next one.)
    */
   events<Type extends TypeOf<Events> = TypeOf<Events>>(...types: Type[]): AsyncIterableIterator<EventOf<Events, Type>>;
   /** Asks for more topics, or for fewer: a new request from the same position. */

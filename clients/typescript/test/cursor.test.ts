@@ -50,7 +50,7 @@ describe("positions", () => {
 });
 
 describe("the last event id", () => {
-  it("moves after the handlers have returned", async () => {
+  it("moves after the listeners have returned", async () => {
     const world = createWorld();
     const before: string[] = [];
     world.source.on("message", () => before.push(world.source.lastEventId));
@@ -61,7 +61,7 @@ describe("the last event id", () => {
     expect(world.source.lastEventId).toBe("k3v9-6");
   });
 
-  it("waits for what handlers promise, and so does the stream", async () => {
+  it("waits for what listeners promise, and so does the stream", async () => {
     const world = createWorld();
     const finish: (() => void)[] = [];
     const texts: string[] = [];
@@ -100,7 +100,7 @@ describe("the last event id", () => {
     expect(world.source.lastEventId).toBe("k3v9-7");
   });
 
-  it("moves on if a handler throws or rejects", async () => {
+  it("moves on if a listener throws or rejects", async () => {
     const world = createWorld();
     world.source.on("message", () => Promise.reject(new Error("no")));
     world.source.on("message", () => {
@@ -108,7 +108,7 @@ describe("the last event id", () => {
     });
     await world.stream(connected("k3v9-4"), event(5));
     expect(world.source.lastEventId).toBe("k3v9-5");
-    expect(world.errors.map(({ code }) => code)).toEqual(["handler", "handler"]);
+    expect(world.errors.map(({ code }) => code)).toEqual(["listener", "listener"]);
   });
 
   it("moves with heartbeats", async () => {
@@ -138,7 +138,7 @@ describe("a gap", () => {
     expect(gaps).toEqual([{ reason: "expired", requested: "k3v9-1", oldest: "k3v9-50", missed: 7 }]);
   });
 
-  it("holds back what follows until its handlers are done", async () => {
+  it("holds back what follows until its listeners are done", async () => {
     const world = createWorld();
     const told: string[] = [];
     let fetched = () => {};
@@ -228,7 +228,7 @@ describe("a cursor that is kept", () => {
     const [stream] = await world.stream(connected("k3v9-4"));
     await stream.send(event(5));
     expect(texts).toEqual(["5"]);
-    expect(world.errors.at(-1)).toMatchObject({ code: "handler", cause: full });
+    expect(world.errors.at(-1)).toMatchObject({ code: "listener", cause: full });
   });
 });
 

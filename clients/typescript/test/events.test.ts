@@ -1,4 +1,4 @@
-/** What handlers get, in which order, and what becomes of what goes wrong. */
+/** What listeners get, in which order, and what becomes of what goes wrong. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { createSource, type StandardSchema } from "../src/index.js";
 import { bye, connected, frame, gap, heartbeat, settle } from "../src/testing/index.js";
@@ -43,7 +43,7 @@ describe("events", () => {
     expect(types).toEqual(["connected", "heartbeat", "gap", "bye"]);
   });
 
-  it("of one network read come in one batch, after the handlers of each", async () => {
+  it("of one network read come in one batch, after the listeners of each", async () => {
     const world = createWorld();
     const told: string[] = [];
     world.source.onBatch((events) => told.push(events.map(({ text }) => text).join()));
@@ -60,8 +60,8 @@ describe("events", () => {
   it("go to who is there when it is their turn", async () => {
     const world = createWorld();
     const told: string[] = [];
-    const handler = () => told.push("same");
-    const off = [world.source.on("message", handler), world.source.on("message", handler)];
+    const listener = () => told.push("same");
+    const off = [world.source.on("message", listener), world.source.on("message", listener)];
     world.source.on("message", () => {
       told.push("first");
       late();
@@ -75,6 +75,7 @@ describe("events", () => {
     off[0]?.();
     await stream.send(event(6));
     expect(told).toEqual(["same", "first", "added"]);
+    expect(world.errors).toEqual([]);
   });
 
   it("are not given out any more once the source is closed", async () => {
@@ -106,7 +107,7 @@ describe("what goes wrong", () => {
     expect(world.source.lastEventId).toBe("k3v9-6");
   });
 
-  it("is reported: handlers that throw or reject, and the others are called", async () => {
+  it("is reported: listeners that throw or reject, and the others are called", async () => {
     const world = createWorld();
     const texts: string[] = [];
     world.source.on("message", () => {
@@ -176,7 +177,7 @@ describe("what goes wrong", () => {
   it("goes there if who is told of it throws, and no further", async () => {
     const console_ = vi.spyOn(console, "error").mockImplementation(() => {});
     const world = createWorld();
-    const mine = new Error("in the error handler");
+    const mine = new Error("in the error listener");
     world.source.onError(() => {
       throw mine;
     });

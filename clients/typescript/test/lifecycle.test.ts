@@ -170,6 +170,25 @@ describe("closing", () => {
     expect(world.states()).toEqual(["connecting", "closed: closed"]);
   });
 
+  it.each([200, 204, 401, 404, 503])(
+    "leaves out a late %i also where fetch does not hear of the end",
+    async (status) => {
+      let answer = (_response: Response) => {};
+      const headers = () => ({});
+      const world = createWorld({ headers, fetch: () => new Promise((resolve) => (answer = resolve)) });
+      world.source.open();
+      await settle();
+      const late = answer;
+      world.source.reconnect();
+      await settle();
+      const body = status === 204 ? null : "data: 1\n\n";
+      late(new Response(body, { status, headers: { "content-type": "text/event-stream" } }));
+      await settle();
+      expect(world.states()).toEqual(["connecting", "connecting"]);
+      expect(world.errors).toEqual([]);
+    },
+  );
+
   it("comes with a bye that says done, after its events", async () => {
     const world = createWorld();
     const said: string[] = [];

@@ -53,7 +53,7 @@ describe("the watchdog", () => {
     expect(stream.closed).toBe(false);
   });
 
-  it("does not blame the stream for a handler that takes its time", async () => {
+  it("does not blame the stream for a listener that takes its time", async () => {
     const world = createWorld();
     let done = () => {};
     world.source.on("message", () => new Promise<void>((resolve) => (done = resolve)));

@@ -90,11 +90,15 @@ function theirs(parts: readonly Uint8Array[]): Seen {
 }
 
 it(`reads ${RUNS} streams as eventsource-parser does, however they are cut`, () => {
+  // It makes the oracle deal with a CR that it waits behind.
+  const end = new TextEncoder().encode("\n\n");
+  let messages = 0;
   for (let seed = 0; seed < RUNS; seed++) {
     const random = seeded(seed);
-    // The end makes the oracle deal with a CR that it waits behind.
-    const bytes = new TextEncoder().encode("\n\n");
-    const parts = [...cutAtRandom(stream(random), random), bytes];
-    expect(ours(parts), `seed ${seed}`).toEqual(theirs(parts));
+    const parts = [...cutAtRandom(stream(random), random), end];
+    const seen = ours(parts);
+    expect(seen, `seed ${seed}`).toEqual(theirs(parts));
+    messages += seen.messages.length;
   }
+  expect(messages).toBeGreaterThan(RUNS / 2);
 });

@@ -1,4 +1,4 @@
-/** Publishing over HTTP, against a scripted hub. Against the real one: tests/integration of the repository. */
+/** Publishing over HTTP, against a scripted hub; `scripts/against-hub.mjs` does it against a real one. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { createPublisher, PublishError, type PublisherOptions } from "../src/publish.js";
 import { createServer } from "../src/testing/index.js";

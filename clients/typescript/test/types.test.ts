@@ -1,4 +1,5 @@
 /** The types, for the compiler (`npm run lint`); vitest only sees that nothing is thrown. */
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { expectTypeOf, it } from "vitest";
 import {
   createSource,
@@ -64,7 +65,8 @@ it("a value has the type that is asked for, or is not there", () => {
 });
 
 it("a schema must give what the map says", () => {
-  const schema = {} as StandardSchema<{ n: number }>;
+  expectTypeOf<StandardSchemaV1<unknown, { n: number }>>().toExtend<StandardSchema<{ n: number }>>();
+  const schema = {} as StandardSchemaV1<unknown, { n: number }>;
   createSource<Events>({ url, fetch, schemas: { order: schema } }).close();
   // @ts-expect-error: a notification is something else
   createSource<Events>({ url, fetch, schemas: { notification: schema } }).close();

@@ -47,7 +47,7 @@ describe("a value", () => {
     expect(value.get()?.same).toBe(before?.same);
   });
 
-  it("is not what a handler makes of the event", async () => {
+  it("is not what a listener makes of the event", async () => {
     const world = createWorld();
     world.source.on("value", ({ data }) => data.list.push("mine"));
     await world.stream(connected("k3v9-9~0"), change("k3v9-9", "set", { list: [] }));
@@ -122,6 +122,15 @@ describe("a stream that begins", () => {
     await world.stream(connected("zzzz-9~0"), change("zzzz-9~2", "append", "new"));
     expect(world.source.value("task/42").get()).toBe("new");
     expect(world.errors).toEqual([]);
+  });
+
+  it("tells a deletion at once, too", async () => {
+    const world = createWorld();
+    world.source.open();
+    await world.stream(connected("k3v9-9~0"), change("k3v9-9", "set", "old"));
+    world.source.reconnect();
+    await world.stream(connected("zzzz-9~0"), change("zzzz-9~2", "delete", null));
+    expect(world.source.value("task/42").get()).toBeUndefined();
   });
 
   it("in the middle of telling values goes on there", async () => {

@@ -39,8 +39,6 @@ export interface ScriptedServer extends Pick<Environment, "fetch"> {
   next(): Promise<ScriptedRequest>;
 }
 
-const encoder = new TextEncoder();
-
 export function createServer(): ScriptedServer {
   const requests: ScriptedRequest[] = [];
   const waiting: ((request: ScriptedRequest) => void)[] = [];
@@ -124,7 +122,7 @@ function streamFor(signal: AbortSignal | null | undefined): ScriptedStream & { b
     get closed() {
       return closed;
     },
-    send: (chunk) => act(() => controller.enqueue(typeof chunk === "string" ? encoder.encode(chunk) : chunk)),
+    send: (chunk) => act(() => controller.enqueue(typeof chunk === "string" ? new TextEncoder().encode(chunk) : chunk)),
     end: () =>
       act(() => {
         closed = true;
