@@ -82,7 +82,7 @@ def joined(epoch: str, entries: Sequence[Entry], after: int, through: int) -> tu
     if values is None:
         return None
     events = events_only(epoch, entries, after)
-    told, telling = frames(epoch, through, after, values, sum([len(entry.frame) for entry in changes]))
+    told, telling = frames(epoch, through, after, values)  # all of them: the batch is bounded already
     return events + told, [after] * len(events) + telling
 
 
@@ -101,10 +101,13 @@ def _marked(epoch: str, entry: Entry, told: int) -> Entry:
     return Entry(entry.offset, entry.topic, frame, entry.created_ms, entry.expires_ms, entry.ephemeral)
 
 
-def frames(epoch: str, cursor: int, told: int, values: Values, max_bytes: int) -> tuple[list[Entry], list[int]]:
+def frames(
+    epoch: str, cursor: int, told: int, values: Values, max_bytes: int | None = None
+) -> tuple[list[Entry], list[int]]:
     """The next frames of values, as entries at a reader's cursor; how far it is told before, after each, and at last.
 
-    told: how far it was told before. Stops once `max_bytes` are reached, and gives at least one if there is one.
+    told: how far it was told before. Stops once `max_bytes` are reached, and gives at least one if there is one;
+    gives all for None.
     """
     entries: list[Entry] = []
     telling = [told]
@@ -118,6 +121,6 @@ def frames(epoch: str, cursor: int, told: int, values: Values, max_bytes: int) -
         entries.append(Entry(cursor, one.topic, frame, 0, change=one.change))
         telling.append(told)
         size += len(frame)
-        if size >= max_bytes:
+        if max_bytes is not None and size >= max_bytes:
             break
     return entries, [*telling, told]

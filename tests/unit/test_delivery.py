@@ -542,3 +542,14 @@ def test_who_comes_after_a_change_is_told_the_value_once(world: World, lane: str
         person = come(world, name, "a", lane=lane)
         assert person.values == {"a": number}
         assert person.history[-1].changes == 1
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_live_readers_are_told_all_values_of_a_pass_however_many_were_changed_once(world: World, lane: str) -> None:
+    person = come(world, "p", "a/*", lane=lane)
+    world.change("a/0", Change.SET, 0)
+    for number in range(100):  # in one pass with the two changes of a/0, so that all of it is folded
+        world.change(f"a/{number}", Change.SET, 1)
+    world.follow()
+    world.settle()
+    assert person.values == {f"a/{number}": 1 for number in range(100)}
