@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack
 
 from clarion.clock import Clock, SystemClock
 from clarion.engine import KICK, Engine, Settings
-from clarion.errors import HubClosed, InvalidTopic
+from clarion.errors import InvalidTopic
 from clarion.generation.calls import GenerationCalls
 from clarion.generation.feed import Feeds
 from clarion.generation.running import Generations
@@ -312,12 +312,3 @@ class Hub(HubCalls, GenerationCalls):
         if user is None and client is None:
             raise ValueError("kick whom? give user= or client=")
         await self.order(KICK, {"user": user, "client": client, "reason": reason})
-
-    # Inside.
-
-    def _open_engine(self) -> Engine:
-        if self._engine is None:
-            raise HubClosed(
-                "the hub is not open: give the app `lifespan=hub.lifespan`, or use `async with hub:` around your code"
-            )
-        return self._engine

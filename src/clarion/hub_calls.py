@@ -9,6 +9,7 @@ from clarion import json
 from clarion.changes import ValueChange
 from clarion.clock import Clock
 from clarion.engine import Engine
+from clarion.errors import HubClosed
 from clarion.event import Draft, Event, draft
 from clarion.journals.base import Appended, Changed, Journal
 from clarion.observer import Observer
@@ -26,13 +27,18 @@ class HubCalls:
     """The calls of a hub that append to its journal, or read values from it."""
 
     journal: Journal
+    _engine: Engine | None
     _clock: Clock
     _drafts: Drafts
     _observer: Observer
     _orders: Orders
 
     def _open_engine(self) -> Engine:
-        raise NotImplementedError
+        if self._engine is None:
+            raise HubClosed(
+                "the hub is not open: give the app `lifespan=hub.lifespan`, or use `async with hub:` around your code"
+            )
+        return self._engine
 
     # Events.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from clarion.errors import JournalUnavailable
 from clarion.event import Entry
@@ -29,6 +29,9 @@ VALUES_MS: Final = 1_000  # how long a snapshot serves others: a crowd that come
 MOST_VALUES: Final = 16  # snapshots kept at once; the last of them stay until others come
 
 _Key = tuple[TopicSet, int]
+_ValuesKey = tuple[TopicSet, int, bool]
+Key = TypeVar("Key")
+Read = TypeVar("Read")
 
 
 class Pager:
@@ -41,8 +44,8 @@ class Pager:
         self._reading: dict[_Key, asyncio.Task[Page]] = {}
         self._cache: OrderedDict[_Key, tuple[Page, int]] = OrderedDict()
         self._cache_bytes = 0
-        self._values: dict[tuple[TopicSet, int, bool], tuple[int, Values]] = {}
-        self._reading_values: dict[tuple[TopicSet, int, bool], asyncio.Task[Values]] = {}
+        self._values: dict[_ValuesKey, tuple[int, Values]] = {}
+        self._reading_values: dict[_ValuesKey, asyncio.Task[Values]] = {}
 
     async def page(self, reader: Subscription) -> Page:
         """What stands in the journal for `reader` after its cursor. Raises `JournalError`."""
@@ -76,21 +79,12 @@ class Pager:
         kept = self._values.get(key)
         if kept is not None and kept[1].through >= least and 0 <= self._wall_ms() - kept[0] < VALUES_MS:
             return kept[1]
-        reading = self._reading_values.get(key)
-        if reading is None:
-            reading = self._reading_values[key] = asyncio.create_task(self._read_values(*key))
-            reading.add_done_callback(lambda _: self._reading_values.pop(key, None))
-        try:
-            values = await asyncio.shield(reading)
-        except asyncio.CancelledError:
-            if reading.cancelled():
-                raise JournalUnavailable("values are not read any more") from None
-            raise
+        values = await _together(self._reading_values, key, lambda: self._read_values(*key))
         if values.changed:
             self._keep_values(key, values)
         return values
 
-    def _keep_values(self, key: tuple[TopicSet, int, bool], values: Values) -> None:
+    def _keep_values(self, key: _ValuesKey, values: Values) -> None:
         """Keep a snapshot for those who come next, and let go of those that are too old by now."""
         now_ms = self._wall_ms()
         self._values.pop(key, None)
@@ -117,16 +111,7 @@ class Pager:
         if cached is not None:
             self._cache.move_to_end(key)
             return cached[0]
-        reading = self._reading.get(key)
-        if reading is None:
-            reading = self._reading[key] = asyncio.create_task(self._read_shared(key))
-            reading.add_done_callback(lambda _: self._reading.pop(key, None))
-        try:
-            return await asyncio.shield(reading)
-        except asyncio.CancelledError:
-            if reading.cancelled():  # by `close`; the task that waits here was not
-                raise JournalUnavailable("pages are not read any more") from None
-            raise
+        return await _together(self._reading, key, lambda: self._read_shared(key))
 
     async def _read_shared(self, key: _Key) -> Page:
         async with self._turns:
@@ -150,6 +135,22 @@ class Pager:
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
+
+
+async def _together(
+    reading: dict[Key, asyncio.Task[Read]], key: Key, read: Callable[[], Coroutine[Any, Any, Read]]
+) -> Read:
+    """What `read` gives, read once for all who ask meanwhile. Who stops waiting takes nothing from the others."""
+    task = reading.get(key)
+    if task is None:
+        task = reading[key] = asyncio.create_task(read())
+        task.add_done_callback(lambda _: reading.pop(key, None))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled():  # by `close`; the task that waits here was not
+            raise JournalUnavailable("the journal is not read any more") from None
+        raise
 
 
 def _merge(page: Page, own: Page) -> list[Entry]:

@@ -20,7 +20,7 @@ from clarion.event import Entry
 from clarion.journals.base import FOLLOW_BATCH_ENTRIES, Bounds, Page
 from clarion.journals.sqlite_missed import missed
 from clarion.journals.sqlite_store import Row, entry_of
-from clarion.journals.sqlite_topics import begins_at_root, spans_of, topics_in
+from clarion.journals.sqlite_topics import begins_at_root, spans_of, terms_of, topics_in
 from clarion.retention import Since
 from clarion.topics import TopicSet, matches
 
@@ -232,21 +232,11 @@ def _offsets_of_wide_patterns(
 
 def _wide_query(after: int, topics: TopicSet, now_ms: int) -> tuple[str, list[int | str | bytes]]:
     """A pass over all entries after the cursor that leaves what cannot match to SQLite."""
-    terms: list[str] = []
-    values: list[int | str | bytes] = [after, now_ms]
-    names = dict.fromkeys(topics.exact)
-    for pattern in topics.patterns:
-        spans, beside = spans_of(pattern)
-        names.update(dict.fromkeys(beside))
-        for span in spans:
-            terms.append("topic > ? AND topic < ?")
-            values.extend(span)
-    if len(names) + len(values) > MAX_EXPANDED_TOPICS:
-        return f"{_TOPICS_AFTER} ORDER BY offset", [after, now_ms]  # or more variables than SQLite may be built for
-    if names:
-        terms.append(f"topic IN ({','.join('?' * len(names))})")
-        values.extend(names)
-    return f"{_TOPICS_AFTER} AND ({' OR '.join(terms)}) ORDER BY offset", values
+    found = terms_of(topics, MAX_EXPANDED_TOPICS)
+    if found is None:
+        return f"{_TOPICS_AFTER} ORDER BY offset", [after, now_ms]
+    terms, values = found
+    return f"{_TOPICS_AFTER} AND {terms} ORDER BY offset", [after, now_ms, *values]
 
 
 def remembered(topics: TopicSet) -> Callable[[str], bool]:

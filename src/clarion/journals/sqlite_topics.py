@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from clarion.topics import matches
+from clarion.topics import TopicSet, matches
 
 _STEP = 64  # topics looked up with one statement
 
@@ -37,6 +37,28 @@ def spans_of(pattern: str) -> tuple[list[Span], list[str]]:
     prefix = "/".join(literal)
     beside = [topic for topic in (prefix, prefix + "/") if matches(pattern, topic)]
     return [Span(prefix + "/", prefix + "0")], beside  # "0" is the character after "/"
+
+
+def terms_of(topics: TopicSet, most: int) -> tuple[str, list[str | bytes]] | None:
+    """What of a set SQLite can decide by itself: a condition on `topic` that all that match fulfil, and its values.
+
+    None where that would take more than `most` values, or more variables than SQLite may be built for.
+    """
+    terms: list[str] = []
+    values: list[str | bytes] = []
+    names = dict.fromkeys(topics.exact)
+    for pattern in topics.patterns:
+        spans, beside = spans_of(pattern)
+        names.update(dict.fromkeys(beside))
+        for span in spans:
+            terms.append("topic > ? AND topic < ?")
+            values.extend(span)
+    if len(names) + len(values) > most:
+        return None
+    if names:
+        terms.append(f"topic IN ({','.join('?' * len(names))})")
+        values.extend(names)
+    return f"({' OR '.join(terms)})", values
 
 
 def begins_at_root(pattern: str) -> bool:

@@ -12,7 +12,7 @@ from clarion import json
 from clarion.changes import said
 from clarion.held import Held
 from clarion.journals.base import CHANGED_OVERHEAD_BYTES, Changed, Values
-from clarion.journals.sqlite_topics import spans_of
+from clarion.journals.sqlite_topics import terms_of
 from clarion.topics import TopicSet
 from clarion.values import MISSING, Change, Folding, applied
 
@@ -140,8 +140,8 @@ def _changed_after(connection: sqlite3.Connection, topics: TopicSet | None, afte
         found.sort(key=lambda facts: facts.changed)
         yield from found
         return
-    terms, values = _where(topics)
-    query = f"SELECT {_COLUMNS} FROM topic_values WHERE changed > ?{terms} ORDER BY changed LIMIT {_ROWS_AT_ONCE}"
+    terms, values = (None if topics is None else terms_of(topics, _TOPICS_AT_ONCE)) or ("TRUE", [])
+    query = f"SELECT {_COLUMNS} FROM topic_values WHERE changed > ? AND {terms} ORDER BY changed LIMIT {_ROWS_AT_ONCE}"
     while True:
         rows = [Facts(*row) for row in connection.execute(query, (after, *values)).fetchall()]
         for facts in rows:
@@ -150,24 +150,3 @@ def _changed_after(connection: sqlite3.Connection, topics: TopicSet | None, afte
         if len(rows) < _ROWS_AT_ONCE:
             return
         after = rows[-1].changed
-
-
-def _where(topics: TopicSet | None) -> tuple[str, list[str | bytes]]:
-    """What of the topics SQLite can decide by itself; all of them where that would take too many terms."""
-    if topics is None:
-        return "", []
-    terms: list[str] = []
-    values: list[str | bytes] = []
-    names = dict.fromkeys(topics.exact)
-    for pattern in topics.patterns:
-        spans, beside = spans_of(pattern)
-        names.update(dict.fromkeys(beside))
-        for span in spans:
-            terms.append("topic > ? AND topic < ?")
-            values.extend(span)
-    if len(names) + len(values) > _TOPICS_AT_ONCE:
-        return "", []
-    if names:
-        terms.append(f"topic IN ({','.join('?' * len(names))})")
-        values.extend(names)
-    return f" AND ({' OR '.join(terms)})", values
