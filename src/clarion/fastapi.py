@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Requ
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Message
 
 from clarion.bodies import Publication, Published, Refusal, Said
@@ -23,6 +24,7 @@ from clarion.progress.routes import cancel_routes
 from clarion.publishing import Options
 from clarion.receipt import Receipt
 from clarion.retention import parse_since
+from clarion.script import ClientScript
 from clarion.stream import StreamResponse
 from clarion.topics import ALL, USER_PREFIX, check_id, check_pattern, check_topic
 
@@ -90,7 +92,7 @@ def router(
     max_rate_per_second: float | None = None,
 ) -> APIRouter:
     """`GET /events`, `POST /notify/{user_id}`, `POST /broadcast`, `POST /publish` and `POST /tasks/{task_id}/cancel`,
-    described in OpenAPI.
+    described in OpenAPI, and the client for pages at `/clarion.js`.
 
     current_user: a FastAPI dependency that gives the user's id, or None for a stranger; let it raise `HTTPException`
     for who must not come in. topics: what each stream has, or a function from the user's id to that.
@@ -122,6 +124,7 @@ def router(
     _add_publishing(publishing, hub, reader, can_publish)
     routes.include_router(streams)
     routes.include_router(publishing)
+    routes.routes.append(Route("/clarion.js", ClientScript(), name="clarion.js"))
     routes.include_router(cancel_routes(hub, current_user=current_user, can_cancel=can_cancel))
     return routes
 

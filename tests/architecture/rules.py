@@ -28,7 +28,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "adapters": ("clock", "journals", "journals.*", "sinks", "sinks.*", "prometheus", "uvicorn"),
     "hub": (
         "", "bodies", "delivery", "engine", "fastapi", "follower", "hub", "hub_calls", "lifecycle", "local", "orders",
-        "pacing", "pager", "paging", "presence", "publisher", "publishing", "start", "stream", "sync", "timers",
+        "pacing", "pager", "paging", "presence", "publisher", "publishing", "script", "start", "stream", "sync", "timers",
         "workers",
         "work", "work.*", "progress", "progress.*", "generation", "generation.*",
     ),
@@ -66,6 +66,7 @@ FOREIGN: Mapping[str, tuple[str, ...]] = {
         "generation.response",
         "hub",
         "progress.routes",
+        "script",
         "stream",
         "sinks.asgi",
         "lifecycle",

@@ -101,10 +101,11 @@ def test_refused_stream_is_tried_again_from_the_cursor(server: DemoServer, open_
     ada = open_tab("Ada")
     ada.say("before")
     ada.expect_said("before")
-    # A browser gives an EventSource up for ever after such an answer, so the page opens a new one.
+    # A browser gives an EventSource up for ever after such an answer; the client comes back.
     ada.page.route("**/events?*", lambda route: route.fulfill(status=503, body="too many readers"))
     ada.page.click("#drop")
-    ada.expect_state("closed")
+    expect(ada.page.locator("#log")).to_contain_text("The server answered with 503", timeout=WAIT_MS)
+    ada.expect_state("reconnecting")
     server.post("/api/chat", user="Ben", text="missed").raise_for_status()
     ada.page.unroute("**/events?*")
     ada.expect_said("missed")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from clarion import ClarionError
-from clarion.values import MISSING, Change, applied
 from tests.e2e.demo_model import model_server
 from tests.e2e.demo_page import WAIT_MS, DemoPage, OpenTab
 from tests.e2e.demo_server import DemoServer
@@ -155,75 +151,3 @@ def test_model_failure_is_told_kindly(browser: Browser, tmp_path: Path) -> None:
             tab.expect_text("#text-source", "by tiny at 127.0.0.1 · The text service refused the key.")
             assert "secret inner text" not in tab.page.content()
             tab.context.close()
-
-
-# Has the page's own module carry out [[value] or [], change, data].
-FOLD = """async (cases) => {
-    const { applied } = await import("/static/values.js");
-    return JSON.parse(cases).map(([[value], change, data]) => {
-        try {
-            return JSON.stringify(applied(value, change, data));
-        } catch {
-            return "refused";
-        }
-    });
-}"""
-
-
-def test_page_folds_changes_as_the_hub_does(open_tab: OpenTab) -> None:
-    nested = {"a": "b", "n": [1], "o": {"x": 1, "y": {"z": None}}}
-    values: list[Any] = [None, True, 7, "a", "", [1], [], {}, nested, json.loads('{"__proto__": "p"}')]
-    befores: list[list[Any]] = [[], *([value] for value in values)]
-    cases = [(before, change, data) for change in ("set", "append", "merge") for before in befores for data in values]
-    cases.append(([nested], "merge", [{"o": None}, {"o": {"y": 2}}]))
-    cases.append(([nested], "merge", {"a": None, "none": None, "o": {"x": None}}))
-
-    def fold(before: list[Any], change: str, data: Any) -> str:
-        try:
-            return in_one_way(applied(before[0] if before else MISSING, Change[change.upper()], data))
-        except ClarionError:
-            return "refused"
-
-    def in_one_way(value: Any) -> str:
-        return json.dumps(value, sort_keys=True)
-
-    found = open_tab("Ada").page.evaluate(FOLD, json.dumps(cases))
-    told = [one if one == "refused" else in_one_way(json.loads(one)) for one in found]
-    assert told == [fold(*case) for case in cases]
-
-
-# Has the page's own stream hear what is said here; returns what it showed of values, and where it connected to.
-HEAR = """async () => {
-    const opened = [];
-    globalThis.EventSource = class extends EventTarget {
-        constructor(url) {
-            super();
-            opened.push(url);
-            this.say = (type, lastEventId, data) =>
-                this.dispatchEvent(new MessageEvent(type, { lastEventId, data: JSON.stringify(data) }));
-            globalThis.newest = this;
-        }
-        close() {}
-    };
-    const { Stream } = await import("/static/stream.js");
-    const stream = new Stream("Ada", "0".repeat(32));
-    const shown = [];
-    stream.addEventListener("value", ({ detail: { topic, value } }) => shown.push([topic, value?.text ?? null]));
-    stream.open();
-    const connected = { clientId: "c", mode: "live", from: "abcd-9~0", to: "abcd-9", heartbeat: 0, values: "all" };
-    newest.say("connected", "abcd-9~0", connected);
-    newest.say("generation", "abcd-9~3", { text: "a" });
-    newest.say("progress", "abcd-9~4", { taskId: "jobs/1", text: "b" });
-    shown.push("all are told");
-    newest.say("generation.append", "abcd-9", { text: "c" });
-    newest.say("generation.append", "abcd-10", { text: 7 });
-    newest.say("connected", "abcd-10~0", { ...connected, from: "abcd-10~0", to: "abcd-10" });
-    newest.say("generation", "abcd-10", { text: "d" });
-    return { shown, asked: opened.map((url) => new URLSearchParams(url.split("?")[1]).get("last_event_id")) };
-}"""
-
-
-def test_values_are_shown_once_all_are_told_and_asked_for_anew_when_one_is_lost(open_tab: OpenTab) -> None:
-    heard = open_tab("Ada").page.evaluate(HEAR)
-    assert heard["shown"] == ["all are told", ["text", "ac"], ["jobs/1", "b"], ["text", "d"], ["jobs/1", None]]
-    assert heard["asked"] == [None, "abcd-10~0"]

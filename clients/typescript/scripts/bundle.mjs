@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { build } from "esbuild";
 
-const ENTRY = "src/index.ts";
+const ENTRY = "src/page.ts";
 
 const { name, version } = JSON.parse(readFileSync("package.json", "utf8"));
 const isCheck = process.argv[2] === "--check";
@@ -29,6 +29,6 @@ if (!isCheck) {
   writeFileSync(file, text);
   console.log(`${file}: ${Buffer.byteLength(text)} bytes`);
 } else if (readFileSync(file, "utf8") !== text) {
-  console.error(`${file} is not what the source builds: run "npm run bundle -- ${file}"`);
+  console.error(`${file} is not what the source builds: run "make bundle"`);
   process.exitCode = 1;
 }

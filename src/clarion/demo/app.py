@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 
 from clarion import ClarionError, Hub, JournalError, Limits, Retention
 from clarion.demo import jobs, texts
@@ -28,6 +29,7 @@ from clarion.demo.openai import OpenAISource
 from clarion.demo.presence import Presence
 from clarion.generation import GenerationRunning
 from clarion.progress.routes import cancel_routes
+from clarion.script import ClientScript
 
 TOPICS = ("chat", "machine", "people", jobs.PATTERN, texts.TOPIC)
 
@@ -115,6 +117,7 @@ def create_app(journal: str = "memory://", *, hosts: Sequence[str] = LOCAL_HOSTS
     app.add_middleware(Guard, hosts=frozenset(hosts))
     _add_routes(app, demo)
     _add_answers(app)
+    app.router.routes.append(Route("/clarion.js", ClientScript()))
     app.mount("/static", StaticFiles(directory=STATIC))
     return app
 

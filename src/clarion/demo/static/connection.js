@@ -7,42 +7,42 @@ const TAPE_TICKS = 600; // more would only draw over each other
 const LOG_LINES = 60;
 const SVG = "http://www.w3.org/2000/svg";
 
-export function showConnection(stream, me) {
+export function showConnection(source, record, me) {
   const pill = find("state");
   const shown = { state: "" };
   const draw = framed(() => {
-    if (shown.state !== stream.state) {
+    if (shown.state !== record.state) {
       // Written only when it changes, because each writing is read out.
-      shown.state = stream.state;
-      pill.dataset.state = stream.state;
-      pill.lastElementChild.textContent = stream.state;
+      shown.state = record.state;
+      pill.dataset.state = record.state;
+      pill.lastElementChild.textContent = record.state;
     }
-    find("last-id").textContent = stream.lastId || "–";
-    find("client-id").textContent = stream.clientId.slice(0, 12) || "–";
-    find("client-id").title = stream.clientId;
-    find("mode").textContent = stream.mode || "–";
-    find("sign").textContent = stream.clientId ? age(Date.now() - stream.signAt) : "–";
-    for (const [name, count] of Object.entries(stream.counts)) {
+    find("last-id").textContent = record.lastId || "–";
+    find("client-id").textContent = record.clientId.slice(0, 12) || "–";
+    find("client-id").title = record.clientId;
+    find("mode").textContent = record.mode || "–";
+    find("sign").textContent = record.clientId ? age(Date.now() - record.heardAt) : "–";
+    for (const [name, count] of Object.entries(record.counts)) {
       find(name).textContent = count.toLocaleString("en");
       find(name).classList.toggle("bad", count > 0 && (name === "gaps" || name === "disorder"));
     }
   });
-  stream.addEventListener("state", draw);
+  record.addEventListener("change", draw);
 
-  stream.addEventListener("log", ({ detail }) => {
+  record.addEventListener("log", ({ detail }) => {
     appendTo(find("log"), [make("li", "", make("time", "", clock(detail.at)), " ", detail.text)], LOG_LINES);
   });
 
   for (const [id, seconds] of [["drop", 0], ["drop-long", 5]]) {
     find(id).addEventListener("click", () => post("/api/drop", { tab: me.tab, seconds }));
   }
-  showTape(stream);
+  showTape(source, record);
 }
 
 const age = (ms) => (ms < 1500 ? "just now" : `${Math.round(ms / 1000)} s ago`);
 
 /** One tick for each event of the last minute, on a band that shows when the line was up. */
-function showTape(stream) {
+function showTape(source, record) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 600 30");
   svg.setAttribute("preserveAspectRatio", "none");
@@ -50,13 +50,16 @@ function showTape(stream) {
   let ticks = [];
   let spans = [];
 
-  stream.addEventListener("event", ({ detail }) => {
-    ticks.push({ at: Date.now(), kind: detail.replayed && !detail.history ? "replayed" : detail.type });
+  source.onBatch((events) => {
+    const at = Date.now();
+    for (const event of events) {
+      ticks.push({ at, kind: record.isReplayed(event) && !record.isHistory(event) ? "replayed" : event.type });
+    }
     if (ticks.length > TAPE_TICKS) ticks = ticks.slice(-TAPE_TICKS);
   });
-  stream.addEventListener("state", () => {
+  record.addEventListener("change", () => {
     const last = spans.at(-1);
-    if (last?.state !== stream.state) spans.push({ state: stream.state, from: Date.now() });
+    if (last?.state !== record.state) spans.push({ state: record.state, from: Date.now() });
   });
 
   const draw = () => {

@@ -5,7 +5,7 @@ import { appendTo, find, framed, line, postForm } from "./dom.js";
 const HISTORY_LINES = 30;
 const LINES = 500;
 
-export function showFeed(stream, me) {
+export function showFeed(source, record, me) {
   const list = find("feed");
   let history = [];
   let waiting = [];
@@ -14,7 +14,7 @@ export function showFeed(stream, me) {
     const drawn = [...history.slice(-HISTORY_LINES), ...waiting];
     history = [];
     waiting = [];
-    appendTo(list, drawn.map(({ id, data }) => entry(id, data)), LINES);
+    appendTo(list, drawn.map(({ lastEventId, data }) => entry(lastEventId, data)), LINES);
   });
 
   function entry(id, { user, text, at }) {
@@ -23,8 +23,8 @@ export function showFeed(stream, me) {
     return item;
   }
 
-  stream.addEventListener("chat", ({ detail }) => {
-    (detail.history ? history : waiting).push(detail);
+  source.on("chat", (event) => {
+    (record.isHistory(event) ? history : waiting).push(event);
     draw();
   });
 

@@ -6,9 +6,10 @@ const JOBS = 4;
 const NO_BREAK = "\u00a0"; // a space at which no line ends
 const ENDED = { completed: "done", cancelled: "cancelled", failed: "failed", lost: "lost" };
 
-export function showJobs(stream, me) {
+export function showJobs(source, me) {
   const list = find("jobs");
   const jobs = new Map(); // by topic: {value, view}
+  const known = new Set(); // their topics
 
   const draw = framed(() => {
     const shown = [...jobs].sort(([, one], [, other]) => order(one.value, other.value));
@@ -24,11 +25,15 @@ export function showJobs(stream, me) {
     }
   });
 
-  stream.addEventListener("value", ({ detail: { topic, value } }) => {
-    if (!topic.startsWith("jobs/")) return;
-    if (value === undefined) jobs.delete(topic);
-    else jobs.set(topic, { ...jobs.get(topic), value });
-    draw();
+  // Each job is told whole before its changes, so no topic is missed.
+  source.on("progress", ({ topic }) => {
+    if (known.has(topic)) return;
+    known.add(topic);
+    source.value(topic).subscribe((value) => {
+      if (value === undefined) jobs.delete(topic);
+      else jobs.set(topic, { ...jobs.get(topic), value });
+      draw();
+    });
   });
 
   postForm(find("job-form"), "/api/jobs", () => ({ user: me.name }));

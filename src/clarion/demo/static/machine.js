@@ -5,7 +5,7 @@ import { find, framed, make, size } from "./dom.js";
 const CURVE_MS = 60_000;
 const SVG = "http://www.w3.org/2000/svg";
 
-export function showMachine(stream) {
+export function showMachine(source) {
   const curves = {
     cpu: curve(find("cpu"), 1),
     memory: curve(find("memory"), 1),
@@ -31,8 +31,8 @@ export function showMachine(stream) {
     curves.load(newest.at, top(loads, newest.cores.length), loads);
   });
 
-  stream.addEventListener("machine", ({ detail }) => {
-    samples.push(detail.data);
+  source.on("machine", ({ data }) => {
+    samples.push(data);
     draw();
   });
 }

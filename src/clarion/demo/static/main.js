@@ -1,12 +1,13 @@
-// The page: one stream, and the panels that listen to it.
+// The page: one source of events, and the panels that listen to it.
 
+import { createSource } from "/clarion.js";
 import { showConnection } from "./connection.js";
 import { find } from "./dom.js";
 import { showFeed } from "./feed.js";
 import { showJobs } from "./jobs.js";
 import { showMachine } from "./machine.js";
 import { showPeople } from "./people.js";
-import { Stream } from "./stream.js";
+import { Record } from "./record.js";
 import { showTexts } from "./texts.js";
 import { showWire } from "./wire.js";
 
@@ -28,14 +29,21 @@ const me = {
   ),
 };
 
-const stream = new Stream(me.name, me.tab);
-showConnection(stream, me);
-showMachine(stream);
-showFeed(stream, me);
-showPeople(stream, me);
-showJobs(stream, me);
-showTexts(stream, me);
-showWire(stream);
+const url = new URL(`/events?${new URLSearchParams({ user: me.name, tab: me.tab })}`, location);
+const source = createSource({ url });
+const record = new Record(source);
+showConnection(source, record, me);
+showMachine(source);
+showFeed(source, record, me);
+showPeople(source, record, me);
+showJobs(source, me);
+showTexts(source, me);
+showWire(source, record);
+
+// The buttons that break the connection have the server end it for good. This page comes back all the same.
+source.on("bye", ({ data }) => {
+  if (data.reason === "kicked") setTimeout(() => source.open(), data.retry);
+});
 
 const form = find("you");
 const field = find("name");
@@ -49,7 +57,8 @@ function rename() {
   if (!form.reportValidity() || name === me.name) return;
   me.name = name;
   sessionStorage.setItem("name", name);
-  stream.become(name);
+  url.searchParams.set("user", name); // it is read at each attempt
+  source.reconnect();
 }
 
 form.addEventListener("submit", (submission) => {
@@ -58,5 +67,3 @@ form.addEventListener("submit", (submission) => {
 });
 field.addEventListener("change", rename);
 field.addEventListener("input", () => field.setCustomValidity(""));
-
-stream.open();

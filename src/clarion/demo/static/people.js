@@ -6,18 +6,18 @@ const NOTES = 100;
 const TOAST_MS = 6000;
 const TOASTS = 4;
 
-export function showPeople(stream, me) {
-  stream.addEventListener("people", ({ detail }) => {
-    const { people, streams } = detail.data;
+export function showPeople(source, record, me) {
+  source.on("people", ({ data }) => {
+    const { people, streams } = data;
     find("people-count").textContent = `${streams} ${streams === 1 ? "tab is" : "tabs are"} connected`;
     find("people").replaceChildren(...people.map((person) => name(person, me)));
     find("people-names").replaceChildren(...people.map(({ user }) => Object.assign(make("option"), { value: user })));
   });
 
-  stream.addEventListener("notification", ({ detail }) => {
-    const { user, text, at } = detail.data;
+  source.on("notification", (event) => {
+    const { user, text, at } = event.data;
     appendTo(find("notes"), [line(user, text, at)], NOTES);
-    if (!detail.history) toast(`${user}: ${text}`);
+    if (!record.isHistory(event)) toast(`${user}: ${text}`);
   });
 
   postForm(

@@ -10,7 +10,7 @@ const SAYS = {
   lost: "lost: its server has stopped",
 };
 
-export function showTexts(stream, me) {
+export function showTexts(source, me) {
   const sheet = find("sheet");
   const prose = find("prose");
   let generation; // the value; undefined where there is none
@@ -28,8 +28,7 @@ export function showTexts(stream, me) {
     find("text-source").textContent = [source && `by ${source}`, generation && says(generation)].filter(Boolean).join(" · ");
   });
 
-  stream.addEventListener("value", ({ detail: { topic, value } }) => {
-    if (topic !== TOPIC) return;
+  source.value(TOPIC).subscribe((value) => {
     generation = value;
     draw();
   });

@@ -6,7 +6,7 @@ const EVENTS = 20;
 const DATA_CHARS = 240;
 const NOISE = new Set(["machine", "heartbeat"]);
 
-export function showWire(stream) {
+export function showWire(source, record) {
   const body = find("wire");
   const noise = find("wire-machine");
   const pause = find("wire-pause");
@@ -17,10 +17,13 @@ export function showWire(stream) {
     body.replaceChildren(...(noise.checked ? kept.all : kept.calm).map(row).reverse());
   });
 
-  stream.addEventListener("event", ({ detail }) => {
-    for (const list of NOISE.has(detail.type) ? [kept.all] : [kept.all, kept.calm]) {
-      list.push(detail);
-      if (list.length > EVENTS) list.shift();
+  source.onBatch((events) => {
+    for (const event of events) {
+      const shown = { ...event, replayed: record.isReplayed(event) };
+      for (const list of NOISE.has(event.type) ? [kept.all] : [kept.all, kept.calm]) {
+        list.push(shown);
+        if (list.length > EVENTS) list.shift();
+      }
     }
     draw();
   });
@@ -28,8 +31,8 @@ export function showWire(stream) {
   pause.addEventListener("change", draw);
 }
 
-function row({ id, type, topic, text, replayed }) {
+function row({ lastEventId, type, topic, text, replayed }) {
   const shortened = text.length > DATA_CHARS ? `${text.slice(0, DATA_CHARS)}…` : text;
-  const cells = [id, type, topic, shortened].map((content) => make("td", "", content));
+  const cells = [lastEventId, type, topic, shortened].map((content) => make("td", "", content));
   return make("tr", replayed ? "replayed" : "", ...cells);
 }
