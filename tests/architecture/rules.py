@@ -28,8 +28,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "adapters": ("clock", "journals", "journals.*", "sinks", "sinks.*", "prometheus", "uvicorn"),
     "hub": (
         "", "bodies", "delivery", "engine", "fastapi", "follower", "hub", "hub_calls", "lifecycle", "local", "orders",
-        "pacing", "pager", "paging", "presence", "publisher", "publishing", "script", "start", "stream", "sync", "timers",
-        "workers",
+        "pacing", "pager", "paging", "presence", "publisher", "publishing", "script", "start", "stream", "sync",
+        "timers", "workers",
         "work", "work.*", "progress", "progress.*", "generation", "generation.*",
     ),
     "readers": ("client", "client.*"),

@@ -1,7 +1,19 @@
-"""A TCP proxy that is out of order on purpose: it cuts at any byte, stalls, dribbles, answers 503 and loses headers.
+"""A TCP proxy that is out of order on purpose: it cuts at any byte, stalls, delays, dribbles, repeats, answers 5xx.
 
 What it does to which connection comes from a seed, so that a run can be had again. It knows HTTP only as far as to
-answer itself and to take a line out of a request.
+answer itself, to change a line of a request, and to tell where a frame ends.
+
+| fault | what happens to a connection |
+|---|---|
+| cut, reset | it ends, as it should or not, after any byte |
+| stall | nothing more comes, and nobody says so |
+| delay | what comes is held back for a while, again and again; then it is cut |
+| dribble | what comes is a byte at a time; then it is cut |
+| repeat | its last events are said again, after a whole frame; later it is cut |
+| busy | it is answered with a 5xx |
+| garbage | it is answered with what is no HTTP |
+| old-id | it is asked for with an id from before, so that the hub says again what was had; then it is cut |
+| lost-id | it is asked for without an id; then it is cut |
 """
 
 from __future__ import annotations
@@ -12,15 +24,29 @@ import re
 import socket
 import struct
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
-FAULTS: Final = ("cut", "reset", "stall", "dribble", "busy", "garbage", "lost-id")
-DRIBBLED_BYTES: Final = 500  # one at a time, and then the connection is cut
-BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbusy"
+FAULTS: Final = ("cut", "reset", "stall", "delay", "dribble", "repeat", "busy", "garbage", "old-id", "lost-id")
+# Of which a client notices nothing but its waits: it has every event, and the values are the hub's. An older id than
+# its own makes the hub fold changes that it has with those that it has not, so with that values are not.
+LOSSLESS: Final = tuple(fault for fault in FAULTS if fault not in ("old-id", "lost-id"))
+DELAY_SECONDS: Final = (0.01, 0.15)  # well below what clients take for death, at the speed of their clocks
+DELAYED_PARTS: Final = 8
+DELAYED_BYTES: Final = 300  # of a part
+DRIBBLED_BYTES: Final = 500
+REPEATED_FRAMES: Final = 20  # at most
+OLD_IDS: Final = 5  # that many requests may lie between
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbusy",
+    b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: no\n\n",
+)
 GARBAGE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\nid: x"
 _LAST_EVENT_ID = re.compile(rb"\r\nlast-event-id:[^\r]*", re.IGNORECASE)
+_CHUNK = re.compile(rb"([0-9a-f]+)\r\n", re.IGNORECASE)
 
 
 @dataclass
@@ -53,7 +79,9 @@ class FaultyProxy:
         self._chance = random.Random(self.seed)
         self._ready = threading.Event()
         self._calm = False
+        self._ids: deque[bytes] = deque(maxlen=OLD_IDS)  # that were asked with
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None] | None] = set()  # the loop does not keep what waits for nothing
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=f"faulty proxy {self.seed}")
 
     def calm(self) -> None:
@@ -102,27 +130,34 @@ class FaultyProxy:
         return trouble
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        trouble = self._next_trouble()
+        trouble, task = self._next_trouble(), asyncio.current_task()
         self._open.add(writer)
+        self._serving.add(task)
         try:
             await self._pass(reader, writer, trouble)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._open.discard(writer)
+            self._serving.discard(task)
             writer.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trouble: Trouble | None) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         fault = None if trouble is None else trouble.fault
         if fault in ("busy", "garbage"):
-            writer.write(BUSY if fault == "busy" else GARBAGE)
+            writer.write(self._chance.choice(BUSY) if fault == "busy" else GARBAGE)
             await writer.drain()
             writer.close()
             await writer.wait_closed()
             return
+        asked = _LAST_EVENT_ID.search(head)
         if fault == "lost-id":
             head = _LAST_EVENT_ID.sub(b"", head)
+        elif fault == "old-id" and asked is not None and self._ids:
+            head = head.replace(asked[0], self._chance.choice(self._ids))
+        if asked is not None:
+            self._ids.append(asked[0])
         from_server, to_server = await asyncio.open_connection("127.0.0.1", self.target_port)
         self._open.add(to_server)
         try:
@@ -140,29 +175,91 @@ class FaultyProxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trouble: Trouble | None
     ) -> None:
         left = None if trouble is None else trouble.after_bytes
+        repeating = Repeating() if trouble is not None and trouble.fault == "repeat" else None
         while data := await reader.read(65_536):
+            if repeating is not None:
+                data = repeating.read(data)
             if left is None or len(data) <= left:
                 writer.write(data)
                 await writer.drain()
                 left = None if left is None else left - len(data)
                 continue
             assert trouble is not None
+            if repeating is not None and repeating.frames:
+                # All of this goes on; the bytes after which something happens are counted anew, until the cut.
+                data += repeating.again(self._chance.randint(1, REPEATED_FRAMES))
+                writer.write(data)
+                await writer.drain()
+                left, repeating = trouble.after_bytes, None
+                continue
             writer.write(data[:left])
             await writer.drain()
-            if trouble.fault in ("cut", "lost-id"):
-                writer.close()
-                await writer.wait_closed()
-                return
-            if trouble.fault == "reset":
-                _reset(writer)
-                return
-            if trouble.fault == "stall":
-                await asyncio.Event().wait()  # until somebody else ends it
-            for byte in data[left:][:DRIBBLED_BYTES]:
+            await self._end(trouble.fault, data[left:], reader, writer)
+            return
+
+    async def _end(self, fault: str, rest: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What happens after the bytes that went through. rest: of the read in which it does."""
+        if fault == "reset":
+            _reset(writer)
+            return
+        if fault == "stall":
+            await asyncio.Event().wait()  # until somebody else ends it
+        if fault == "delay":
+            for _ in range(DELAYED_PARTS):
+                await asyncio.sleep(self._chance.uniform(*DELAY_SECONDS))
+                writer.write(rest[:DELAYED_BYTES])
+                await writer.drain()
+                rest = rest[DELAYED_BYTES:] or await reader.read(DELAYED_BYTES)
+        elif fault == "dribble":
+            for byte in rest[:DRIBBLED_BYTES]:
                 writer.write(bytes((byte,)))
                 await writer.drain()
                 await asyncio.sleep(0)
             return
+        writer.close()
+        await writer.wait_closed()
+
+
+class Repeating:
+    """Reads along: `frames` are the events that were said since the last gap, and can be said again."""
+
+    def __init__(self) -> None:
+        self.frames: deque[bytes] = deque(maxlen=REPEATED_FRAMES)
+        self._is_chunked = False
+        self._data = b""  # from the beginning of a chunk that is not complete
+
+    def read(self, data: bytes) -> bytes:
+        """Takes what came; returns what goes on: whole chunks, so that something can be said after them."""
+        self._data += data
+        on = b""
+        if not self._is_chunked:
+            head, found, _ = self._data.partition(b"\r\n\r\n")
+            if not found:
+                return b""
+            on, self._is_chunked = head + found, b"transfer-encoding: chunked" in head.lower()
+            self._data = self._data[len(on) :]
+        if not self._is_chunked:
+            data, self._data = on + self._data, b""
+            return data
+        while (chunk := _CHUNK.match(self._data)) and len(self._data) >= (
+            end := chunk.end() + int(chunk[1], 16) + len(b"\r\n")
+        ):
+            self._note(self._data[chunk.end() : end - 2])
+            on += self._data[:end]
+            self._data = self._data[end:]
+        return on
+
+    def again(self, count: int) -> bytes:
+        """The last so many events, as a chunk."""
+        said = b"".join(list(self.frames)[-count:])
+        return b"%x\r\n%s\r\n" % (len(said), said)
+
+    def _note(self, body: bytes) -> None:
+        for frame in body.split(b"\n\n")[:-1]:
+            if b"\ntopic: " in frame:
+                self.frames.append(frame + b"\n\n")
+            elif b"event: gap\n" in frame:
+                self.frames.clear()  # those before it may be of another numbering
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from clarion.client import AsyncSource, FileCursor, Gap, ReceivedEvent, Source
-from tests.integration.faulty_proxy import FAULTS, FaultyProxy, Trouble
+from tests.integration.faulty_proxy import FAULTS, LOSSLESS, FaultyProxy, Trouble
 from tests.integration.servers import Server
 
 SPEED = 50  # of a client's clock: what would take minutes takes seconds
 SECONDS = 40
-LOSSLESS = tuple(fault for fault in FAULTS if fault != "lost-id")
+TOLD_AGAIN = (*LOSSLESS, "old-id")
 
 
 class QuickClock:
@@ -111,8 +111,8 @@ def proxies(server: Server, seeds: range, **options: Any) -> Iterator[list[Fault
 
 @pytest.mark.parametrize("kind", ["uvicorn", "protocol"])
 async def test_every_event_once_and_in_order_whatever_the_network_does(kind: str, tmp_path: Path) -> None:
-    count, seeds = 90, range(14)
-    with Server(tmp_path, kind) as server, proxies(server, seeds, faults=LOSSLESS) as ways:
+    count, seeds = 60, range(14)
+    with Server(tmp_path, kind) as server, proxies(server, seeds, faults=TOLD_AGAIN, mean_bytes=2_500) as ways:
         ledgers = [Ledger() for _ in seeds]
         readers = [
             read_all(AsyncSource(f"http://127.0.0.1:{way.port}/events", **options_of(way.seed)), ledger, count - 1)
@@ -122,13 +122,17 @@ async def test_every_event_once_and_in_order_whatever_the_network_does(kind: str
         for ledger in ledgers:
             assert ledger.lines == list(range(count))
         assert sum(way.connections for way in ways) > 6 * len(seeds)
-        assert {fault for way in ways for fault in way.seen} == set(LOSSLESS)
+        assert {fault for way in ways for fault in way.seen} == set(TOLD_AGAIN)
         assert "Traceback" not in server.log
 
 
 async def test_where_events_are_not_kept_long_enough_a_gap_is_told(tmp_path: Path) -> None:
     count, seeds = 300, range(100, 116)
-    with Server(tmp_path, "uvicorn", retention={"max_count": 15}) as server, proxies(server, seeds) as ways:
+    options: dict[str, Any] = {"faults": (*FAULTS, *["lost-id"] * 4), "mean_bytes": 2_500}
+    with (
+        Server(tmp_path, "uvicorn", retention={"max_count": 15}) as server,
+        proxies(server, seeds, **options) as ways,
+    ):
         ledgers = [Ledger() for _ in seeds]
         readers = []
         for way, ledger in zip(ways, ledgers, strict=True):
@@ -141,7 +145,7 @@ async def test_where_events_are_not_kept_long_enough_a_gap_is_told(tmp_path: Pat
         async def work() -> None:
             server.publish(first=0)  # before anybody comes: each begins with a `live` of its own
             await asyncio.sleep(0.3)
-            await asyncio.to_thread(publish, server, count - 1, 7, 0.02)
+            await asyncio.to_thread(publish, server, count - 1, 7, 0.05)
             for way in ways:
                 way.calm()
             # Whoever comes late begins late: the last one is for those, too.
@@ -240,7 +244,7 @@ def test_the_synchronous_source_in_threads(tmp_path: Path) -> None:
                 if ledger.add(event) == count - 1:
                     return
 
-    with Server(tmp_path, "protocol") as server, proxies(server, seeds, faults=LOSSLESS) as ways:
+    with Server(tmp_path, "protocol") as server, proxies(server, seeds, faults=TOLD_AGAIN) as ways:
         threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in zip(ways, ledgers, strict=True)]
         for thread in threads:
             thread.start()

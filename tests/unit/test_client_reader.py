@@ -134,6 +134,24 @@ def test_a_position_that_did_not_reach_the_hub_is_a_gap() -> None:
     assert reader.last_event_id == "k3v9-60"
 
 
+def test_the_place_is_not_kept_before_that_gap_was_dealt_with() -> None:
+    reader = Reader("k3v9-4")
+    begun, told, event_item = read(reader, connected("k3v9-9", mode="live"), event(10))
+    assert (begun.last_event_id, told.last_event_id, event_item.last_event_id) == ("k3v9-4", "k3v9-9", "k3v9-10")
+    assert told.gap is not None
+
+
+def test_where_nothing_is_new_but_all_values_are_told_they_are_taken() -> None:
+    """The position did not reach the hub, and no event was missed by that."""
+    reader = Reader()
+    read(reader, connected("k3v9-7"), change("k3v9-7", "set", "1"))
+    reader.begin()
+    items = read(reader, connected("k3v9-7~0", mode="live"), change("k3v9-7~3", "set", "2"))
+    assert data(items) == ["2"]
+    assert not any(item.gap for item in items)
+    assert reader.last_event_id == "k3v9-7~3"
+
+
 def test_who_did_not_ask_is_told_no_gap() -> None:
     items = read(Reader(), connected("k3v9-60", mode="live"))
     assert [item.gap for item in items] == [None]
@@ -150,6 +168,23 @@ def test_other_servers_may_use_what_looks_like_a_position() -> None:
     reader = Reader()
     items = read(reader, b"id: 1526919030474-55\ndata: 1\n\n", b"data: 2\n\n", b"id: 1526919030474-55\ndata: 3\n\n")
     assert data(items) == ["1", "2", "3"]
+
+
+def test_ids_that_only_look_like_positions_may_fall() -> None:
+    reader = Reader("2024-15")
+    items = read(reader, b"id: 2024-3\ndata: a\n\n", b"id: 2024-3\ntopic: t\ndata: b\n\n")
+    assert data(items) == ["a", "b"]
+    assert reader.last_event_id == "2024-3"
+
+
+def test_who_is_no_hub_has_no_types_of_its_own() -> None:
+    """The stream of a hub begins with `connected`."""
+    reader = Reader()
+    items = read(reader, heartbeat("1"), gap("2"), bye("done", id="3"), b"data: more\n\n")
+    assert [item.message.type for item in items if item.message is not None] == ["heartbeat", "gap", "bye", "message"]
+    assert not any(item.gap for item in items)
+    assert reader.bye is None
+    assert reader.last_event_id == "3"
 
 
 def test_an_id_alone_moves_the_reader() -> None:

@@ -102,7 +102,7 @@ class Intake:
             calls.extend(Call(function, status) for function in self.callbacks.status)
         if item.message is not None:
             values_lost = self._fold(item.message, calls)
-            event = self._decode(item.message, item.last_event_id, calls)
+            event = self._decode(item.message, calls)
         if event is not None:
             if item.gap is not None:
                 calls.extend(Call(function, item.gap) for function in self.callbacks.gap)
@@ -158,7 +158,7 @@ class Intake:
             return lost.asked_anew
         return False
 
-    def _decode(self, message: Message, last_event_id: str, calls: deque[Call]) -> ReceivedEvent | None:
+    def _decode(self, message: Message, calls: deque[Call]) -> ReceivedEvent | None:
         decode, text = self._settings.decode, message.data
         try:
             if decode == "json":
@@ -168,8 +168,8 @@ class Intake:
             else:
                 data = decode(message.type, text)
         except Exception as error:  # the caller's function may raise anything
-            unreadable = EventUnreadable(message.type, last_event_id, message.topic, text)
+            unreadable = EventUnreadable(message.type, message.last_event_id, message.topic, text)
             unreadable.__cause__ = error
             calls.extend(self.report(unreadable))
             return None
-        return ReceivedEvent(message.type, data, last_event_id, message.topic, message.change, text)
+        return ReceivedEvent(message.type, data, message.last_event_id, message.topic, message.change, text)

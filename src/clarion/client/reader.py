@@ -38,6 +38,7 @@ class Reader:
         self.bye: Bye | None = None
         self._max_event_bytes = max_event_bytes
         self._seen = place_of(last_event_id)  # of the last event
+        self._is_hub = False  # it said so; then ids are positions, and some types are its own
         self.begin()
 
     def begin(self) -> None:
@@ -86,9 +87,10 @@ class Reader:
         return items
 
     def _take(self, message: Message, items: list[Item]) -> None:
-        if message.topic is None and message.type in OWN_TYPES:
+        if message.topic is None and message.type in OWN_TYPES and (self._is_hub or message.type == "connected"):
             said = _object(message.data)
             if message.type == "connected" and "clientId" in said:
+                self._is_hub = True
                 self._connected(message, said, items)
                 return
             if message.type == "heartbeat" and "timestamp" in said:
@@ -109,7 +111,7 @@ class Reader:
 
     def _adopt_event(self, message: Message, items: list[Item]) -> None:
         """An event of a hub has a topic and an id of its own; one that was read before is dropped."""
-        place = place_of(message.last_event_id) if message.topic is not None else None
+        place = place_of(message.last_event_id) if self._is_hub and message.topic is not None else None
         if place is None:
             self._adopt(message.last_event_id, items)
         else:
@@ -128,18 +130,24 @@ class Reader:
         self.silence_ms = SILENT_HEARTBEATS * heartbeat if heartbeat else None
         mode, values = str(said.get("mode")), said.get("values")
         before, place = self._seen, place_of(message.last_event_id)
+        standing = self.last_event_id
         if mode == "gap":
             # Its id is not taken before the gap was told: if the connection breaks between the two, the hub shall tell
             # it again.
             self._sticky = message.last_event_id
         else:
-            self._adopt(message.last_event_id, items)
+            # Who is told all values has none, though no event is told again.
+            begins_anew = values == "all" and place is not None and before is not None and place.offset >= before.offset
+            self._adopt(message.last_event_id, items, may_fall=begins_anew)
         connected = Connected(str(said["clientId"]), mode, values if isinstance(values, str) else None, self._asked)
-        items.append(Item(self.last_event_id, connected=connected))
         if mode == "live" and self._asked and place is not None and before is not None and _is_beyond(place, before):
             gap = Gap("unasked", self._asked, message.last_event_id, None)
             told = Message("gap", json.encode(gap).decode(), message.last_event_id)
+            # Nor is the place kept before this gap was dealt with.
+            items.append(Item(standing, connected=connected))
             items.append(Item(self.last_event_id, told, gap))
+        else:
+            items.append(Item(self.last_event_id, connected=connected))
 
     def _gap(self, message: Message, said: dict[str, Any], items: list[Item]) -> None:
         self._adopt(message.last_event_id, items, may_fall=True)
@@ -167,7 +175,7 @@ class Reader:
             items.append(Item(self.last_event_id, error=IdUnusable(last_event_id)))
             return
         place = place_of(last_event_id)
-        if place is not None:
+        if place is not None and self._is_hub:
             seen = self._seen
             if not may_fall and seen is not None and seen.epoch == place.epoch and seen.is_after(place):
                 return
