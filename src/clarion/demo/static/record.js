@@ -6,6 +6,7 @@ function position(id) {
   return { epoch, offset: Number(offset), told: Number(told) };
 }
 
+const FINAL = /refused|kicked|no-stream/;
 const WHY = {
   network: "Connection lost",
   silent: "Nothing was heard for too long",
@@ -43,7 +44,10 @@ export class Record extends EventTarget {
       this.#emit("change");
     });
     source.onStatus((status) => this.#moved(status));
-    source.onError(({ code, cause }) => this.#log(`Error: ${code}${cause === undefined ? "" : ` (${cause})`}`));
+    source.onError(({ code, cause }) => {
+      // That these end the stream, its status says.
+      if (!FINAL.test(code)) this.#log(`Error: ${code}${cause === undefined ? "" : ` (${cause})`}`);
+    });
     setInterval(() => this.#emit("change"), 1000);
   }
 
@@ -83,6 +87,7 @@ export class Record extends EventTarget {
       const why = reason === "status" ? `The server answered with ${error}` : (WHY[reason] ?? reason);
       this.#log(`${why}. The next try is in ${(delayMs / 1000).toFixed(1)} s`);
     }
+    if (isOver) this.#log(`Closed: ${reason}${error?.cause ? ` (${error.cause})` : ""}. Reload the page to try again`);
     this.#emit("change");
   }
 
