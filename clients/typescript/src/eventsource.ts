@@ -3,12 +3,13 @@
  * that may pass, notices dead streams, backs off with jitter, and takes headers.
  */
 import { createSource } from "./source.js";
-import type { Source, SourceOptions } from "./types.js";
+import type { Sharing, Source, StreamOptions } from "./types.js";
 
 /** What the native one takes, and what a source does. */
-export interface EventSourceInit extends Omit<SourceOptions, "url" | "decode" | "schemas"> {
-  withCredentials?: boolean;
-}
+export type EventSourceInit = Omit<StreamOptions, "url" | "decode" | "schemas"> &
+  Sharing & {
+    withCredentials?: boolean;
+  };
 
 type Listener<E extends Event = Event> = ((this: EventSource, event: E) => unknown) | null;
 

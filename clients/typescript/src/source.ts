@@ -21,7 +21,9 @@ export function createSource<Events extends object = AnyEvents>(options: SourceO
 export function createSource(options: SourceOptions): Source {
   const all = { ...surroundings(), ...options };
   const { cursor, decode = JSON.parse, headers: given, maxEventBytes, minDelayMs = 500, maxDelayMs = 30_000 } = all;
-  const { fetch, now, random, setTimeout, clearTimeout, watchPage } = all;
+  const { fetch, now, random, setTimeout, clearTimeout, watchPage, share, user } = all;
+  // Without it, who signs in next would read the stream of who was there before.
+  if (share && typeof user !== "string") throw new TypeError("share needs a user");
   const schemas = options.schemas as { readonly [type: string]: StandardSchema } | undefined;
   const topics = new Set([options.topics ?? []].flat());
   const [heldValue, beginValues, changeValue, caughtUp] = createValues(maxEventBytes);
@@ -147,7 +149,8 @@ export function createSource(options: SourceOptions): Source {
       if (received) headers.set("last-event-id", unescape(encodeURIComponent(received)));
       reason = "network";
       // No cache is to answer, and those on the way are to revalidate; that needs no preflight.
-      const answer = await fetch(url.href, { ...options.init, headers, cache: "no-store", signal });
+      const ask = share ? (await import("./share.js")).sharedFetch(user as string, fetch) : fetch;
+      const answer = await ask(url.href, { ...options.init, headers, cache: "no-store", signal });
       if (signal.aborted) return;
       const code = answer.status;
       const state = stateAfter(code, answer.headers.get("content-type"), typeof given === "function" && !refused);

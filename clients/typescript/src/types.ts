@@ -134,7 +134,23 @@ export type SchemaResult<Output> =
   | { readonly issues: readonly { readonly message: string }[] };
 
 /** What `createSource` takes. */
-export interface SourceOptions<Events extends object = AnyEvents> extends Partial<Environment> {
+export type SourceOptions<Events extends object = AnyEvents> = StreamOptions<Events> & Sharing;
+
+/** Whether one connection serves many. */
+export type Sharing =
+  | { share?: undefined; user?: string | undefined }
+  | {
+      /**
+       * All sources of one origin, in tabs and workers, with the same request and the same user hold one connection.
+       * Where the browser cannot do that, each holds its own.
+       */
+      share: "browser";
+      /** Whose stream it is: tabs of others do not get it. Empty for streams that are the same for everybody. */
+      user: string;
+    };
+
+/** What a source takes, however it is connected. */
+export interface StreamOptions<Events extends object = AnyEvents> extends Partial<Environment> {
   /** May be relative, in a page. */
   url: string | URL;
   /** Topics and patterns to ask for, sent as `topic` in the query. */

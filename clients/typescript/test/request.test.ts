@@ -1,6 +1,6 @@
 /** What a source asks for; more of it is in the vectors of `http`. */
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { createSource } from "../src/index.js";
+import { createSource, type Environment, type SourceOptions } from "../src/index.js";
 import { connected, createServer, settle } from "../src/testing/index.js";
 import { createWorld, event } from "./world.js";
 
@@ -124,6 +124,53 @@ describe("headers", () => {
     const world = createWorld({ headers: () => undefined });
     world.source.open();
     expect((await world.server.next()).headers.get("accept")).toBe("text/event-stream");
+  });
+});
+
+describe("sharing", () => {
+  afterEach(() => vi.doUnmock("../src/share.js"));
+
+  it("goes through what shares, with the user and its own way to the server", async () => {
+    const sharedFetch = vi.fn(
+      (user: string, own: Environment["fetch"]): Environment["fetch"] =>
+        (url, init) =>
+          own(`${url}#${user}`, init),
+    );
+    vi.doMock("../src/share.js", () => ({ sharedFetch }));
+    const world = createWorld({ share: "browser", user: "ann", lastEventId: "k3v9-4", headers: { a: "b" } });
+    world.source.open();
+    const [stream, request] = await world.stream(connected("k3v9-4", { mode: "resumed" }), event(5));
+    expect(request.url.hash).toBe("#ann");
+    expect([request.headers.get("a"), request.headers.get("last-event-id")]).toEqual(["b", "k3v9-4"]);
+    await stream.end();
+    await world.clock.advance(1000);
+    expect((await world.server.next()).url.hash).toBe("#ann");
+    expect(sharedFetch.mock.calls).toEqual([
+      ["ann", world.server.fetch],
+      ["ann", world.server.fetch],
+    ]);
+    expect(world.source.lastEventId).toBe("k3v9-5");
+  });
+
+  it("is not loaded by who does not share", async () => {
+    vi.doMock("../src/share.js", () => expect.unreachable("it was loaded"));
+    const world = createWorld({ user: "ann" });
+    world.source.open();
+    await world.stream(connected("k3v9-4"));
+    expect(world.source.status.state).toBe("open");
+  });
+
+  it("that cannot be loaded is waited for, as a network that fails", async () => {
+    vi.doMock("../src/share.js", () => Promise.reject(new Error("offline")));
+    const world = createWorld({ share: "browser", user: "" });
+    world.source.open();
+    await vi.waitFor(() => expect(world.states()).toEqual(["connecting", "waiting: network"]));
+    expect(world.server.requests).toEqual([]);
+  });
+
+  it.each([undefined, null, 7, { id: 7 }])("is refused for the user %j", (user) => {
+    const options = { url: "http://hub.test/", share: "browser", user } as unknown as SourceOptions;
+    expect(() => createSource(options)).toThrow(TypeError);
   });
 });
 

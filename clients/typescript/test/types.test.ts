@@ -1,6 +1,6 @@
 /** The types, for the compiler (`npm run lint`); vitest only sees that nothing is thrown. */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { expectTypeOf, it } from "vitest";
+import { expect, expectTypeOf, it } from "vitest";
 import {
   createSource,
   type EventOf,
@@ -70,4 +70,11 @@ it("a schema must give what the map says", () => {
   createSource<Events>({ url, fetch, schemas: { order: schema } }).close();
   // @ts-expect-error: a notification is something else
   createSource<Events>({ url, fetch, schemas: { notification: schema } }).close();
+});
+
+it("who shares says whose stream it is", () => {
+  createSource({ url, fetch, share: "browser", user: "" }).close();
+  createSource({ url, fetch, user: "ann" }).close();
+  // @ts-expect-error: no user
+  expect(() => createSource({ url, fetch, share: "browser" })).toThrow();
 });

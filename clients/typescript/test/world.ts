@@ -3,10 +3,11 @@ import {
   type AnyEvents,
   createSource,
   type Environment,
+  type Sharing,
   type Source,
   type SourceError,
-  type SourceOptions,
   type Status,
+  type StreamOptions,
 } from "../src/index.js";
 import {
   type Clock,
@@ -44,7 +45,7 @@ afterEach(() => {
 });
 
 export function createWorld<Events extends object = AnyEvents>(
-  options: Partial<SourceOptions<Events>> = {},
+  options: Partial<StreamOptions<Events>> & Sharing = {},
 ): World<Events> {
   const server = createServer();
   const clock = createClock();

@@ -1,0 +1,122 @@
+"""The TypeScript client for programs that Node runs: built from its sources, and laid out as npm would install it.
+
+So nothing depends on the `dist` folder of the sources, which may be of yesterday.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+ROOT: Final = Path(__file__).parents[1]
+CLIENT: Final = ROOT / "clients" / "typescript"
+INSTALL_SECONDS: Final = 200  # of npm, on a machine that has nothing of it yet
+BUILD_SECONDS: Final = 60
+END_SECONDS: Final = 10  # for a program that was told to end
+
+
+class Built:
+    """A folder with the package in `node_modules/clarion-client`, and the Node that programs in it run on."""
+
+    def __init__(self, folder: Path) -> None:
+        """Install what the build needs, unless it is there, and build into `folder`. Takes some seconds."""
+        self.folder = folder
+        self.package = folder / "node_modules" / "clarion-client"
+        _run(ROOT / "scripts" / "npm", CLIENT, seconds=INSTALL_SECONDS)
+        self._path = _run(ROOT / "scripts" / "node", seconds=INSTALL_SECONDS).splitlines()[-1]
+        self.package.mkdir(parents=True)
+        _run(
+            CLIENT / "node_modules" / ".bin" / "tsc", "--project", CLIENT, "--outDir", self.package / "dist",
+            seconds=BUILD_SECONDS, env=self.environment,
+        )  # fmt: skip
+        shutil.copy(CLIENT / "package.json", self.package)
+        shutil.copytree(CLIENT / "scripts", self.package / "scripts")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With the right `node` first in the path."""
+        return {**os.environ, "PATH": f"{self._path}{os.pathsep}{os.environ['PATH']}"}
+
+    def program(self, source: Path) -> Path:
+        """A copy of a program where it finds the package under its name."""
+        return Path(shutil.copy(source, self.folder))
+
+
+class Program:
+    """A program that runs on Node, says JSON line by line, and ends when its input does.
+
+    said: all lines so far. hear: called with each.
+    """
+
+    def __init__(self, built: Built, path: Path, *arguments: str, hear: Callable[[Any], None] | None = None) -> None:
+        self.said: list[Any] = []
+        self._built = built
+        self._command = ("node", str(path), *arguments)
+        self._hear = hear or (lambda line: None)
+
+    async def __aenter__(self) -> Self:
+        # What went wrong goes to the test's own stderr.
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=self._built.environment,
+            limit=1 << 24,
+        )
+        self._reading = asyncio.ensure_future(self._read())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                status = await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+            raise AssertionError("the program does not end") from error
+        finally:
+            await asyncio.wait((self._reading,))
+        if error is None:
+            assert status == 0, f"the program ended with {status}"
+            self._reading.result()
+
+    def tell(self, what: Any) -> None:
+        """Say a line of JSON."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(what).encode() + b"\n")
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 40) -> None:
+        """Wait until something is true. Fails if the program has ended before, or what it said was wrong."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                if self._reading.done():
+                    self._reading.result()
+                    assert condition(), f"the program has ended; it said {self.said[-5:]}"
+                    return
+                await asyncio.sleep(0.01)
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            self.said.append(json.loads(line))
+            self._hear(self.said[-1])
+
+
+def _run(*command: object, seconds: float, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=seconds, env=env,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command[0]} failed:\n{done.stdout}"
+    return done.stdout
