@@ -1,7 +1,5 @@
 import type { Environment, PageSignal } from "./types.js";
 
-const SIGNALS: readonly PageSignal[] = ["pagehide", "pageshow", "visibilitychange", "online"];
-
 /** What is around a source, unless it is told otherwise. */
 export const surroundings = (): Environment => ({
   fetch: (url, init) => fetch(url, init),
@@ -12,7 +10,7 @@ export const surroundings = (): Environment => ({
   // A worker has some of them, other places may have none.
   watchPage(listener) {
     const stop = new AbortController();
-    for (const type of SIGNALS) {
+    for (const type of ["pagehide", "pageshow", "visibilitychange", "online"] as PageSignal[]) {
       const listen = () => (type === "visibilitychange" && document.hidden) || listener(type);
       globalThis.addEventListener?.(type, listen, stop);
     }

@@ -21,7 +21,7 @@ export function delayMs(
   const floor = Math.max(retry ?? 3000, least);
   const low = Math.max(floor / 2, asked);
   const high = Math.max(Math.min(cap, floor * 2 ** failures), low + floor / 2);
-  return Math.min(Math.floor(low + random * (high - low)), MAX_DELAY_MS);
+  return Math.min(low + random * (high - low), MAX_DELAY_MS) | 0;
 }
 
 /**
@@ -30,17 +30,16 @@ export function delayMs(
  * fresh: whether new headers can be asked for, and were not since the last open stream.
  */
 export const stateAfter = (status: number, contentType: string | null, fresh: boolean) =>
-  status === 200 && /^\s*text\/event-stream\s*(;|$)/i.test(`${contentType}`)
+  status === 200 && /^\s*text\/event-stream\s*(;|$)/i.test(contentType as string)
     ? "open"
-    : fresh && /^40[13]$/.test(`${status}`)
+    : fresh && /^40[13]$/.test(status as never)
       ? "connecting"
-      : /^(408|425|429|5..)$/.test(`${status}`)
+      : /^(408|425|429|5..)$/.test(status as never)
         ? "waiting"
         : "closed";
 
 /** `Retry-After` as milliseconds from now: seconds or a date (RFC 9110, section 10.2.3); 0 for anything else. */
-export function retryAfterMs(text: string | null, now: number): number {
-  const seconds = Number(text);
-  const delay = seconds >= 0 ? seconds * 1000 : Date.parse(`${text}`) - now;
-  return Math.min(Math.max(delay || 0, 0), MAX_DELAY_MS);
-}
+export const retryAfterMs = (text: string | null, now: number): number => {
+  const value = text as string; // none is no number, or 0
+  return Math.min(Math.max((+value >= 0 ? +value * 1000 : Date.parse(value) - now) || 0, 0), MAX_DELAY_MS);
+};

@@ -8,9 +8,9 @@ export type Place = readonly [epoch: string, offsets: string];
 
 /** Reads an id; null if it is no position to go on from. */
 export function placeOf(id: string): Place | null {
-  const [, epoch = "", offset, told = offset] = /^([a-z\d]{4,16})-(\d{1,19})(?:~(\d{1,19}))?$/.exec(id) ?? [];
+  const found = /^([a-z\d]{4,16})-(\d{1,19})(?:~(\d{1,19}))?$/.exec(id) as [string, string, string, string?] | null;
   // Offsets have up to 19 digits, more than a number holds exactly; as text of one length they can be compared.
-  return offset && told ? [epoch, offset.padStart(19, "0") + told.padStart(19, "0")] : null;
+  return found && [found[1], found[2].padStart(19) + (found[3] ?? found[2]).padStart(19)];
 }
 
 /** Whether one that stands at `other` has had what is at `place`. Not if they are of different epochs. */

@@ -39,10 +39,12 @@ const isHad = (id: string, other: string): boolean => isUpTo(placeOf(id), placeO
  *
  * Other headers are taken to ask for the same. Each call is connected by itself where there are no Web Locks (outside of
  * browsers, and of secure contexts), with a body that is no text, and, in the end, to a server that is no hub.
+ *
+ * Throws a `TypeError` for a user that is no text.
  */
-export const sharedFetch =
-  (user: string, fetch: Environment["fetch"]): Environment["fetch"] =>
-  (url, init) =>
+export const sharedFetch = (user: string, fetch: Environment["fetch"]): Environment["fetch"] => {
+  if (typeof user !== "string") throw TypeError("to share a stream, say whose it is: give a user, or an empty text");
+  return (url, init) =>
     new Promise((resolve, reject) => {
       const { method, body, signal } = init;
       const { navigator, BroadcastChannel } = globalThis;
@@ -229,3 +231,4 @@ export const sharedFetch =
       tell(HELLO);
       setTimeout(() => isSilent && lock({ steal: true }), ANSWER_MS);
     });
+};

@@ -1,13 +1,26 @@
 import { surroundings } from "./environment.js";
 import type { ErrorCode, SourceError } from "./errors.js";
-import { type Add, iterate, type Listener } from "./iterate.js";
-import { CONNECT_TIMEOUT_MS, HURRIED_HEARTBEATS, LINGER_MS, SILENT_HEARTBEATS, STABLE_MS } from "./limits.js";
+import {
+  CONNECT_TIMEOUT_MS,
+  FIRST_HEARTBEAT_MS,
+  HURRIED_HEARTBEATS,
+  LINGER_MS,
+  SILENT_HEARTBEATS,
+  STABLE_MS,
+} from "./limits.js";
 import { createParser, type Message, type Parser } from "./parser.js";
 import { delayMs, retryAfterMs, stateAfter } from "./policy.js";
 import { isSendable, isUpTo, type Place, placeOf } from "./positions.js";
 import { WAYS } from "./states.js";
 import type { AnyEvents, Source, SourceEvent, SourceOptions, StandardSchema, State, Status } from "./types.js";
 import { createValues } from "./values.js";
+
+// biome-ignore lint/suspicious/noExplicitAny: each kind has its own; who adds one knows which
+type Listener = (what: any) => unknown;
+/** Adds a listener for a kind. What is returned takes it away. */
+type Add = (kind: string, listener: Listener) => () => unknown;
+
+type Schemas = { readonly [type: string]: StandardSchema };
 
 /** A source of the events in a stream. It does not connect before it is opened, or somebody subscribes. */
 export function createSource<Events extends object = AnyEvents>(options: SourceOptions<Events>): Source<Events>;
@@ -20,13 +33,10 @@ export function createSource<Events extends object = AnyEvents>(options: SourceO
  */
 export function createSource(options: SourceOptions): Source {
   const all = { ...surroundings(), ...options };
-  const { cursor, decode = JSON.parse, headers: given, maxEventBytes, minDelayMs = 500, maxDelayMs = 30_000 } = all;
-  const { fetch, now, random, setTimeout, clearTimeout, watchPage, share, user } = all;
-  // Without it, who signs in next would read the stream of who was there before.
-  if (share && typeof user !== "string") throw new TypeError("share needs a user");
-  const schemas = options.schemas as { readonly [type: string]: StandardSchema } | undefined;
+  const { cursor, decode = JSON.parse, headers: given, minDelayMs = 500, maxDelayMs = 30_000 } = all;
+  const { fetch, now, random, setTimeout, clearTimeout, watchPage } = all;
   const topics = new Set([options.topics ?? []].flat());
-  const [heldValue, beginValues, changeValue, caughtUp] = createValues(maxEventBytes);
+  const [heldValue, beginValues, changeValue, caughtUp] = createValues(options.maxEventBytes);
 
   let status: Status = { state: "idle", reason: "" };
   let attempt: AbortController | undefined; // the newest
@@ -46,7 +56,7 @@ export function createSource(options: SourceOptions): Source {
   let isHub = false; // it said so; then its ids are positions, and some types are its own
 
   let lastEventId = received; // dealt with
-  let work: Promise<void> | undefined; // of listeners
+  let work: Promise<unknown> | undefined; // of listeners
   let subscriptions = 0;
   let linger: unknown;
 
@@ -58,7 +68,7 @@ export function createSource(options: SourceOptions): Source {
     const entry = [listener];
     const entries = kinds.get(kind) ?? new Set();
     kinds.set(kind, entries.add(entry));
-    return () => entries.delete(entry) && !!entry.pop() && (entries.size > 0 || kinds.delete(kind));
+    return () => entries.delete(entry) && (entries.size || kinds.delete(kind)) && entry.pop();
   };
   /**
    * Tells those who are there now, and still are when it is their turn; then returns what their work waits for, one
@@ -75,7 +85,7 @@ export function createSource(options: SourceOptions): Source {
     });
   /** Reports an error; on the console, if nobody wants to know. Returns it. */
   const fail = (code: ErrorCode, cause?: unknown, about?: Message): SourceError => {
-    const error = Object.assign(new Error(`clarion: ${code}`), { code, cause, about });
+    const error = Object.assign(Error(`clarion: ${code}`), { code, cause, about });
     if (!tell("error", error)[0]) console.error(error);
     return error;
   };
@@ -98,7 +108,7 @@ export function createSource(options: SourceOptions): Source {
     tell("status", status);
   };
   /** Waits, and comes back. asked: what the server asks to wait. onPurpose: it was no failure. */
-  const lost = (reason: string, cause?: unknown, asked = 0, onPurpose = false) => {
+  const lost = (reason: string, cause?: unknown, asked = 0, onPurpose?: boolean) => {
     // A stream that opens is no success yet, only one that stays open is.
     if (now() - openedAt >= STABLE_MS) failures = 0;
     openedAt = Infinity;
@@ -136,8 +146,9 @@ export function createSource(options: SourceOptions): Source {
     setTimer(() => lost("silent"), CONNECT_TIMEOUT_MS);
     try {
       seen = placeOf(received);
+      heartbeat ||= FIRST_HEARTBEAT_MS;
       parser = createParser((message) => inbox.push(message), {
-        maxEventBytes,
+        maxEventBytes: options.maxEventBytes,
         lastEventId: received,
         onTooLarge: () => fail("too-large"),
       });
@@ -147,18 +158,16 @@ export function createSource(options: SourceOptions): Source {
       headers.set("accept", "text/event-stream");
       // A header's value is bytes; an id is sent as its UTF-8, as `EventSource` does it.
       if (received) headers.set("last-event-id", unescape(encodeURIComponent(received)));
+      const ask = options.share ? (await import("./share.js")).sharedFetch(options.user, fetch) : fetch;
       reason = "network";
       // No cache is to answer, and those on the way are to revalidate; that needs no preflight.
-      const ask = share ? (await import("./share.js")).sharedFetch(user as string, fetch) : fetch;
       const answer = await ask(url.href, { ...options.init, headers, cache: "no-store", signal });
       if (signal.aborted) return;
       const code = answer.status;
       const state = stateAfter(code, answer.headers.get("content-type"), typeof given === "function" && !refused);
-      refused = undefined;
-      if (state === "connecting") {
-        refused = code;
-        move(state);
-      } else if (state === "waiting") {
+      refused = state === "connecting" ? code : undefined;
+      if (refused) move(state);
+      else if (state === "waiting") {
         lost("status", code, retryAfterMs(answer.headers.get("retry-after"), now()));
       } else if (code === 204) {
         move(state, "done");
@@ -183,10 +192,10 @@ export function createSource(options: SourceOptions): Source {
     if (!signal.aborted) lost(reason, failure);
   };
 
-  const adopt = (id: string, place: Place | null | false = false) => {
+  const adopt = (id: string) => {
     if (isSendable(id)) {
       received = id;
-      seen = place || seen;
+      seen = placeOf(id) || seen;
     } else fail("bad-id");
   };
   /** The same position of one who holds no values: it is told all of them, and no event again. */
@@ -207,14 +216,18 @@ export function createSource(options: SourceOptions): Source {
       const isOwn = isHub && !topic;
       // A gap goes back, and its id is not taken before it is told: if the connection breaks before that, the hub shall
       // tell it again.
-      const place = isHub && placeOf(id);
-      const had = type !== "gap" && isUpTo(place, seen);
+      const had = isHub && type !== "gap" && isUpTo(placeOf(id), seen);
+      const mode = isOwn && /"mode":\s*"(\w+)/.exec(text)?.[1];
       if (had) {
         if (!isOwn) continue;
-      } else if (!(isOwn && /"mode":\s*"gap"/.test(text))) adopt(id, place);
+      } else if (seen && mode === "live") {
+        // What was asked for was lost on the way. (This is the first frame.)
+        const data = `{"reason":"unasked","requested":"${received}","oldest":null,"missed":null}`;
+        inbox.splice(1, 0, { ...message, type: "gap", data });
+      } else if (mode !== "gap") adopt(id);
       try {
         let data = (isOwn ? JSON.parse : decode)(text, type as never);
-        const schema = schemas?.[type]?.["~standard"];
+        const schema = (options.schemas as Schemas | undefined)?.[type]?.["~standard"];
         if (schema) {
           const result = await schema.validate(data);
           if (result.issues) throw result.issues;
@@ -226,7 +239,10 @@ export function createSource(options: SourceOptions): Source {
         if (isOwn) {
           // Who fetches the state anew must have it before the events that follow.
           await Promise.all(waits);
-          if (data.values === "all") beginValues();
+          if (data.values === "all") {
+            seen = placeOf(id); // which says that they come
+            beginValues();
+          }
           if (type === "bye") bye = data;
           if (type === "connected" && !signal.aborted) {
             heartbeat = +data.heartbeat || 0;
@@ -252,19 +268,23 @@ export function createSource(options: SourceOptions): Source {
       if (!id.includes("~")) for (const gone of caughtUp()) changed.add(gone);
       if (signal.aborted || bye) break;
     }
-    if (!isHub) adopt(parser.lastEventId); // a block of nothing but an id counts, too
+    if (!isHub) {
+      adopt(parser.lastEventId); // a block of nothing but an id counts, too
+      if (inbox[0]) heartbeat = 0;
+    }
     for (const topic of changed) tell(`value ${topic}`, heldValue(topic));
     const id = received;
     // Also for what came before a reconnect, and is still being dealt with.
-    await (work = Promise.all([work, ...waits, ...(batch[0] ? tell("batch", batch) : [])]).then(() => {}));
-    lastEventId = id;
-    tell("cursor", withoutValues(id));
+    await (work = Promise.all([work, ...waits, ...(batch[0] ? tell("batch", batch) : [])]).then(() => {
+      lastEventId = id;
+      return Promise.all(tell("save", withoutValues(id)));
+    }));
     if (bye && !signal.aborted) {
       if (/done|kicked/.test(bye.reason)) move("closed", bye.reason);
       else lost(bye.reason, undefined, +bye.retry || 0, true);
     }
   };
-  add("cursor", (id) => cursor?.save(id));
+  add("save", (id) => cursor?.save(id));
 
   /** A subscription keeps the connection open. */
   const keep = (kind: string, listener: Listener) => {
@@ -299,7 +319,36 @@ export function createSource(options: SourceOptions): Source {
         },
       };
     },
-    events: (...types) => iterate(types, add, keep, () => status) as never,
+    async *events(...types): AsyncGenerator<never, void> {
+      const items: [event: SourceEvent, dealtWith: () => void][] = [];
+      let wake: (() => void) | undefined;
+      const deaf = add("status", () => wake?.());
+      const off = keep("batch", (events: SourceEvent[]) => {
+        wake?.();
+        return Promise.all(
+          events.map(
+            (event) =>
+              (!types[0] || types.includes(event.type as never)) &&
+              new Promise<void>((dealtWith) => items.push([event, dealtWith])),
+          ),
+        );
+      });
+      try {
+        while (items[0] || status.state !== "closed") {
+          if (items[0]) {
+            yield items[0][0] as never;
+            items.shift()?.[1]();
+          } else {
+            await new Promise<void>((resolve) => (wake = resolve));
+          }
+        }
+        if (status.error) throw status.error;
+      } finally {
+        off();
+        deaf();
+        for (const [, dealtWith] of items) dealtWith();
+      }
+    },
     subscribeTopics(add, remove = []) {
       for (const topic of remove) topics.delete(topic);
       for (const topic of add) topics.add(topic);

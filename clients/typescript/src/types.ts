@@ -41,7 +41,10 @@ export type EventOf<Events, Type extends TypeOf<Events> = TypeOf<Events>> = {
 
 /** Events are missing: fetch the state anew by other means. What follows is no complete history. */
 export interface Gap {
-  /** `expired`, `unknown`, `epoch` or `limit` (spec/stream.md, section 6). */
+  /**
+   * `expired`, `unknown`, `epoch` or `limit` (spec/stream.md, section 6); `unasked`: the id that was sent was lost on its
+   * way, and the stream began somewhere else.
+   */
   readonly reason: string;
   /** The position that was asked for. */
   readonly requested: string | null;
@@ -95,8 +98,11 @@ export type HeadersSource = HeadersInit | ((refused: number | undefined) => Mayb
 export interface CursorStore {
   /** The text kept last; nothing if there is none. Asked once, by `createSource`, which throws what this throws. */
   load(): string | null | undefined;
-  /** Keep a text in place of the one before. What it throws is reported, and the stream goes on. */
-  save(lastEventId: string): void;
+  /**
+   * Keep a text in place of the one before. What it throws is reported, and the stream goes on. No more is read until a
+   * promise is settled, so a text is never overtaken by another.
+   */
+  save(lastEventId: string): unknown;
 }
 
 /** What a page says of itself: `visibilitychange` when it becomes visible, the others as the events of that name. */

@@ -165,6 +165,41 @@ describe("a gap", () => {
   });
 });
 
+describe("an id that was lost on the way", () => {
+  const unasked = { reason: "unasked", requested: "k3v9-4", oldest: null, missed: null };
+
+  it("is a gap, told before what follows", async () => {
+    const world = createWorld({ lastEventId: "k3v9-4" });
+    const told: unknown[] = [];
+    world.source.onGap((gap) => told.push(gap));
+    world.source.on("message", ({ text }) => told.push(text));
+    await world.stream(connected("k3v9-7") + event(8));
+    expect(told).toEqual([unasked, "8"]);
+    expect(world.source.lastEventId).toBe("k3v9-8");
+  });
+
+  it("is asked for again if the stream is lost before the gap was dealt with", async () => {
+    const cursor = memory();
+    const world = createWorld({ lastEventId: "k3v9-4", cursor });
+    world.source.onGap(() => new Promise(() => {}));
+    world.source.open();
+    await world.stream(connected("k3v9-7"), event(8));
+    expect([world.source.lastEventId, cursor.load()]).toEqual(["k3v9-4", ""]);
+  });
+
+  it.each([
+    ["the same place", "k3v9-4", "k3v9-4"],
+    ["no id", "", "k3v9-7"],
+  ])("is none with %s", async (_, lastEventId, begins) => {
+    const world = createWorld({ lastEventId });
+    const gaps: unknown[] = [];
+    world.source.onGap((gap) => gaps.push(gap));
+    world.source.open();
+    await world.stream(connected(begins));
+    expect(gaps).toEqual([]);
+  });
+});
+
 describe("a cursor that is kept", () => {
   it("is where a new page begins, without events twice", async () => {
     const cursor = memory();

@@ -1,6 +1,6 @@
 /** How a source notices that nobody is there any more, and what it does when somebody looks. */
 import { describe, expect, it } from "vitest";
-import { connected, createClock, createPage, createServer, heartbeat, settle } from "../src/testing/index.js";
+import { connected, createClock, createPage, createServer, frame, heartbeat, settle } from "../src/testing/index.js";
 import { createWorld, event, resumed } from "./world.js";
 
 describe("the watchdog", () => {
@@ -77,6 +77,30 @@ describe("the watchdog", () => {
     await world.clock.advance(1);
     expect(request.aborted).toBe(true);
     expect(world.states().at(-1)).toBe("waiting: silent");
+  });
+
+  it.each([
+    ["nothing", ""],
+    ["a part of its first frame", "retry: 1000\nid: k3v9-4\nevent: conn"],
+  ])("nor for a stream that has said %s", async (_, said) => {
+    const world = createWorld();
+    world.source.open();
+    await world.stream(said);
+    await world.clock.advance(59_999);
+    expect(world.source.status.state).toBe("open");
+    await world.clock.advance(1);
+    expect(world.states().at(-1)).toBe("waiting: silent");
+  });
+
+  it.each([
+    ["of another server", frame({ data: "a" })],
+    ["that announces none", connected("k3v9-4", { heartbeat: 0 })],
+  ])("knows no heartbeat of a stream %s", async (_, said) => {
+    const world = createWorld();
+    world.source.open();
+    await world.stream(said);
+    await world.clock.advance(1e7);
+    expect(world.source.status.state).toBe("open");
   });
 
   it("nor for headers", async () => {

@@ -160,17 +160,22 @@ describe("sharing", () => {
     expect(world.source.status.state).toBe("open");
   });
 
-  it("that cannot be loaded is waited for, as a network that fails", async () => {
+  it("that cannot be loaded is waited for, and reported", async () => {
     vi.doMock("../src/share.js", () => Promise.reject(new Error("offline")));
     const world = createWorld({ share: "browser", user: "" });
     world.source.open();
-    await vi.waitFor(() => expect(world.states()).toEqual(["connecting", "waiting: network"]));
+    await vi.waitFor(() => expect(world.states()).toEqual(["connecting", "waiting: request"]));
     expect(world.server.requests).toEqual([]);
   });
 
-  it.each([undefined, null, 7, { id: 7 }])("is refused for the user %j", (user) => {
-    const options = { url: "http://hub.test/", share: "browser", user } as unknown as SourceOptions;
-    expect(() => createSource(options)).toThrow(TypeError);
+  it.each([undefined, null, 7, { id: 7 }])("is refused for the user %j", async (user) => {
+    const world = createWorld({ share: "browser", user } as unknown as SourceOptions);
+    world.source.open();
+    await vi.waitFor(() => expect(world.states()).toEqual(["connecting", "waiting: request"]));
+    expect(world.errors[0]?.cause).toEqual(
+      expect.objectContaining({ message: expect.stringContaining("give a user") }),
+    );
+    expect(world.server.requests).toEqual([]);
   });
 });
 

@@ -5,6 +5,22 @@ import { createValues } from "../src/values.js";
 import { change, createWorld, event, resumed } from "./world.js";
 
 describe("a value", () => {
+  it("is told anew where the hub has forgotten what was deleted, though nothing new has happened", async () => {
+    const world = createWorld();
+    world.source.open();
+    const first = change("k3v9-8", "set", { a: 1 }) + change("k3v9-9", "set", "old", "task/43");
+    const [stream] = await world.stream(connected("k3v9-7"), first);
+    await stream.end();
+    await world.clock.advance(2000);
+    const texts: string[] = [];
+    world.source.on("message", ({ text }) => texts.push(text));
+    const again = connected("k3v9-9~0", { mode: "resumed", values: "all" });
+    await world.stream(again, change("k3v9-9", "set", { a: 2 }) + event(10));
+    expect(world.source.value("task/42").get()).toEqual({ a: 2 });
+    expect(world.source.value("task/43").get()).toBeUndefined();
+    expect(texts).toEqual(["10"]);
+  });
+
   it("is folded from a set and what follows", async () => {
     const world = createWorld();
     world.source.open();
