@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-ROOT: Final = Path(__file__).parents[1]
-CLIENT: Final = ROOT / "clients" / "typescript"
-INSTALL_SECONDS: Final = 200  # of npm, on a machine that has nothing of it yet
-BUILD_SECONDS: Final = 60
+from tests.node import BUILD_SECONDS, CLIENT, node_environment, npm, run
+
 END_SECONDS: Final = 10  # for a program that was told to end
 
 
@@ -29,10 +25,9 @@ class Built:
         """Install what the build needs, unless it is there, and build into `folder`. Takes some seconds."""
         self.folder = folder
         self.package = folder / "node_modules" / "clarion-client"
-        _run(ROOT / "scripts" / "npm", CLIENT, seconds=INSTALL_SECONDS)
-        self._path = _run(ROOT / "scripts" / "node", seconds=INSTALL_SECONDS).splitlines()[-1]
+        npm(CLIENT)
         self.package.mkdir(parents=True)
-        _run(
+        run(
             CLIENT / "node_modules" / ".bin" / "tsc", "--project", CLIENT, "--outDir", self.package / "dist",
             seconds=BUILD_SECONDS, env=self.environment,
         )  # fmt: skip
@@ -42,7 +37,7 @@ class Built:
     @property
     def environment(self) -> dict[str, str]:
         """With the right `node` first in the path."""
-        return {**os.environ, "PATH": f"{self._path}{os.pathsep}{os.environ['PATH']}"}
+        return node_environment()
 
     def program(self, source: Path) -> Path:
         """A copy of a program where it finds the package under its name."""
@@ -111,12 +106,3 @@ class Program:
         async for line in self._process.stdout:
             self.said.append(json.loads(line))
             self._hear(self.said[-1])
-
-
-def _run(*command: object, seconds: float, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=seconds, env=env,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{command[0]} failed:\n{done.stdout}"
-    return done.stdout

@@ -14,8 +14,9 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from tests.e2e.demo_page import WAIT_MS
-from tests.e2e.packages import ROOT, build, build_client, node_environment
+from tests.e2e.packages import build, build_client
 from tests.e2e.program import Program, free_port
+from tests.node import ROOT, node_environment
 
 FOLDER = ROOT / "examples" / "react-dashboard"
 CLIENT_BUILD = "../../clients/typescript/dist"

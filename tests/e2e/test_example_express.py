@@ -16,8 +16,9 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Response, expect
 
 from tests.e2e.demo_page import WAIT_MS
-from tests.e2e.packages import ROOT, build_client, install, node_environment
+from tests.e2e.packages import build_client
 from tests.e2e.program import Program, free_port
+from tests.node import ROOT, node_environment, npm
 
 FOLDER = ROOT / "examples" / "express"
 PUBLISH_TOKEN = "the publisher's own, which no page may see"
@@ -53,7 +54,7 @@ class Example:
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     """One for all tests, each of which has users of its own."""
     build_client()
-    install(FOLDER)
+    npm(FOLDER)
     running = Example(tmp_path_factory.mktemp("express"))
     with running.hub, running.app:
         yield running

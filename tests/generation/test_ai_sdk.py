@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import fcntl
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 from tests.generation.chat_app import make_app
 from tests.integration.serving import served
+from tests.node import node_environment, npm
 
 FOLDER = Path(__file__).parent
 VERSIONS = (5, 6, 7)
@@ -43,16 +42,7 @@ pytestmark = pytest.mark.timeout(240)  # the packages may have to be fetched
 @pytest.fixture(scope="module", autouse=True)
 def _packages() -> None:
     """The SDK, as the lock says, installed once."""
-    assert shutil.which("npm"), "these tests need Node 20 or newer with npm"
-    lock = (FOLDER / "package-lock.json").read_bytes()
-    stamp = FOLDER / "node_modules" / ".installed"
-    with (FOLDER / "package.json").open() as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)  # tests run in several processes
-        if not stamp.exists() or stamp.read_bytes() != lock:
-            command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-            done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"the AI SDK could not be installed:\n{done.stdout}{done.stderr}"
-            stamp.write_bytes(lock)
+    npm(FOLDER)
 
 
 async def run(*runs: dict[str, Any]) -> list[dict[str, Any]]:
@@ -60,7 +50,12 @@ async def run(*runs: dict[str, Any]) -> list[dict[str, Any]]:
     async with served(make_app()) as url:
         plan = json.dumps({"url": f"{url}/chat", "runs": [{"id": str(at), **one} for at, one in enumerate(runs)]})
         node = await asyncio.create_subprocess_exec(
-            "node", str(FOLDER / "chat.mjs"), plan, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            "node",
+            str(FOLDER / "chat.mjs"),
+            plan,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=node_environment(),
         )
         try:
             async with asyncio.timeout(60):
