@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 
 from clarion import Hub
 from clarion.values import MISSING
-from tests.integration.faulty_proxy import FaultyProxy
+from tests.integration.faulty_proxy import FAULTS, FaultyProxy
 from tests.integration.servers import Server
 from tests.integration.serving import served
 from tests.integration.test_client_faults import LOSSLESS, SPEED, TOLD_AGAIN, Ledger, proxies, publish
@@ -85,6 +85,35 @@ async def test_every_event_once_and_in_order_whatever_the_network_does(
         assert sum(way.connections for way in ways) > 6 * len(seeds)
         assert {fault for way in ways for fault in way.seen} == set(TOLD_AGAIN)
         assert readers.errors == []
+
+
+async def test_where_an_id_is_lost_on_the_way_a_gap_is_told(tmp_path: Path, typescript: Built) -> None:
+    count, seeds = 200, range(440, 452)
+    faults = (*FAULTS, *["lost-id"] * 4)
+    with (
+        Server(tmp_path, "uvicorn") as server,
+        proxies(server, seeds, faults=faults, mean_bytes=2_500) as ways,
+    ):
+        readers = Readers(typescript, *sources_of(ways, "/events"), speed=10)
+        async with readers.program as program:
+            server.publish(first=0)  # before anybody comes: each begins with a `live` of its own
+            await asyncio.to_thread(publish, server, count - 1, 7, 0.02)
+            for way in ways:
+                way.calm()
+
+            async def say_the_last_again() -> None:
+                # Whoever comes late begins late: the last one is for those, too.
+                while not readers.all_have(count - 1):
+                    server.publish(first=count - 1)
+                    await asyncio.sleep(0.2)
+
+            await asyncio.gather(say_the_last_again(), program.until(lambda: readers.all_have(count - 1)))
+        for ledger in readers.ledgers:
+            begun = Ledger()
+            end = ledger.lines.index(count - 1) + 1  # others may have been told the last one again
+            begun.lines = [None, *ledger.lines[:end]]  # where it begins is nobody's promise
+            begun.check(count)
+        assert {gap["reason"] for gaps in readers.gaps for gap in gaps} == {"unasked"}
 
 
 @pytest.mark.parametrize("sink", SINKS)
