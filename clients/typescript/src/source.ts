@@ -33,8 +33,8 @@ export function createSource<Events extends object = AnyEvents>(options: SourceO
  */
 export function createSource(options: SourceOptions): Source {
   const all = { ...surroundings(), ...options };
-  const { cursor, decode = JSON.parse, headers: given, minDelayMs = 500, maxDelayMs = 30_000 } = all;
-  const { fetch, now, random, setTimeout, clearTimeout, watchPage } = all;
+  const { cursor, headers: given } = all;
+  const { fetch, now, random, setTimeout, clearTimeout } = all;
   const topics = new Set([options.topics ?? []].flat());
   const [heldValue, beginValues, changeValue, caughtUp] = createValues(options.maxEventBytes);
 
@@ -116,7 +116,7 @@ export function createSource(options: SourceOptions): Source {
       "waiting",
       reason,
       cause,
-      delayMs(retryMs, minDelayMs, maxDelayMs, onPurpose ? 0 : failures++, asked, random()),
+      delayMs(retryMs, all.minDelayMs ?? 500, all.maxDelayMs ?? 30_000, onPurpose ? 0 : failures++, asked, random()),
     );
   };
   const reconnect = () => {
@@ -131,7 +131,7 @@ export function createSource(options: SourceOptions): Source {
     subscriptions++;
     clearTimeout(linger);
     if (!from.test(status.state)) return;
-    unwatch = watchPage((signal) => {
+    unwatch = all.watchPage((signal) => {
       if (signal === "pagehide") move("paused");
       else if (/waiting|paused/.test(status.state)) reconnect();
       else if (status.connected) watch(HURRIED_HEARTBEATS, now() - heardAt);
@@ -219,14 +219,15 @@ export function createSource(options: SourceOptions): Source {
       const had = isHub && type !== "gap" && isUpTo(placeOf(id), seen);
       const mode = isOwn && /"mode":\s*"(\w+)/.exec(text)?.[1];
       if (had) {
-        if (!isOwn) continue;
+        // Where all values are told over again, they may be from before.
+        if (!isOwn && !(change && status.connected?.values === "all")) continue;
       } else if (seen && mode === "live") {
         // What was asked for was lost on the way. (This is the first frame.)
         const data = `{"reason":"unasked","requested":"${received}","oldest":null,"missed":null}`;
         inbox.splice(1, 0, { ...message, type: "gap", data });
       } else if (mode !== "gap") adopt(id);
       try {
-        let data = (isOwn ? JSON.parse : decode)(text, type as never);
+        let data = ((!isOwn && all.decode) || JSON.parse)(text, type as never);
         const schema = (options.schemas as Schemas | undefined)?.[type]?.["~standard"];
         if (schema) {
           const result = await schema.validate(data);
@@ -239,14 +240,16 @@ export function createSource(options: SourceOptions): Source {
         if (isOwn) {
           // Who fetches the state anew must have it before the events that follow.
           await Promise.all(waits);
-          if (data.values === "all") {
-            seen = placeOf(id); // which says that they come
-            beginValues();
-          }
           if (type === "bye") bye = data;
-          if (type === "connected" && !signal.aborted) {
-            heartbeat = +data.heartbeat || 0;
-            tell("status", (status = { ...status, connected: data }));
+          if (type === "connected") {
+            if (data.values === "all") {
+              if (had) received = withoutValues(received);
+              beginValues();
+            }
+            if (!signal.aborted) {
+              heartbeat = +data.heartbeat || 0;
+              tell("status", (status = { ...status, connected: data }));
+            }
           }
         }
       } catch (cause) {

@@ -34,6 +34,32 @@ describe("a value", () => {
     expect(world.source.value("task/42").get()).toBe("anew");
   });
 
+  it("is told anew from where a stream begins whose id was lost, and no event again", async () => {
+    const world = createWorld();
+    const texts: string[] = [];
+    world.source.on("message", ({ text }) => texts.push(text));
+    const told = event(1) + change("k3v9-2", "set", "a") + event(3) + change("k3v9-4", "append", "b") + event(5);
+    const [stream] = await world.stream(connected("k3v9-0"), told);
+    await stream.end();
+    await world.clock.advance(2000);
+    await world.stream(connected("k3v9-0"), told + change("k3v9-6", "append", "c") + event(7));
+    expect(texts).toEqual(["1", "3", "5", "7"]);
+    expect(world.source.value("task/42").get()).toBe("abc");
+    expect(world.source.lastEventId).toBe("k3v9-7");
+  });
+
+  it("has to be told over again, if the stream is lost before it was", async () => {
+    const world = createWorld();
+    world.source.open();
+    const [first] = await world.stream(connected("k3v9-7"), change("k3v9-8", "set", "a") + event(9));
+    await first.end();
+    await world.clock.advance(2000);
+    const [second] = await world.stream(connected("k3v9-9~0", { mode: "resumed", values: "all" }));
+    await second.end();
+    await world.clock.advance(2000);
+    expect((await world.server.next()).headers.get("last-event-id")).toBe("k3v9-9~0");
+  });
+
   it("is told at once, and then once for each network read that changed it, the newest", async () => {
     const world = createWorld();
     const seen: unknown[] = [];
