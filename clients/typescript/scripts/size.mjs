@@ -9,7 +9,7 @@ import { build } from "esbuild";
 
 const KIB = 1024;
 const BUDGETS = {
-  ".": 3.0,
+  ".": 3.03,
   "./parser": 0.7,
   "./values": 0.6,
   "./options": 0.4,

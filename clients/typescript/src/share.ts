@@ -140,12 +140,12 @@ export const sharedFetch = (user: string, fetch: Environment["fetch"]): Environm
         tail = tail.slice(length);
         const since = from;
         const till = at;
-        greeting = /^event: connected\n(.*)/m.exec(frames)?.[1] ?? greeting;
+        greeting = /\nevent: connected\n(.*)/.exec(frames)?.[1] ?? greeting;
         // The place after a gap is not taken before the gap is told.
-        if (!/^event: connected\n.*"mode":"gap".*\n\n$/m.test(frames))
+        if (!/\nevent: connected\n.*"mode":"gap".*\n\n$/.test(frames))
           at = /^.*\nid: ([^\n]*)/s.exec(`\n${frames}`)?.[1] ?? at;
-        const isJump = /^event: (connected|gap)$/m.test(frames);
-        if (isJump || /^topic:/m.test(frames)) from = at;
+        const isJump = /\nevent: (connected|gap)\n/.test(frames);
+        if (isJump || /\ntopic:/.test(frames)) from = at;
         if (isLeader) isJump ? tellWhere() : tell(frames, since, till, at, greeting);
       };
       /** Asks the server itself, from where it is. */
@@ -198,7 +198,7 @@ export const sharedFetch = (user: string, fetch: Environment["fetch"]): Environm
         const isFit =
           begun &&
           ((begun === followed && at === till) ||
-            (isHad(since, at) && (isHad(to, at) || (isHad(to, to) && !/^change: [am]/m.test(frames)))));
+            (isHad(since, at) && (isHad(to, at) || (isHad(to, to) && !/\nchange: [am]/.test(frames)))));
         if (!isFit || isSlow()) return connect();
         join();
         resolve(answer);

@@ -53,6 +53,7 @@ export function createSource(options: SourceOptions): Source {
   let retryMs: number | null = null;
   let received = cursor?.load() || options.lastEventId || ""; // what the next request has to say
   let seen: Place | null;
+  let told: Place | null; // of the last change
   let isHub = false; // it said so; then its ids are positions, and some types are its own
 
   let lastEventId = received; // dealt with
@@ -134,7 +135,7 @@ export function createSource(options: SourceOptions): Source {
     unwatch = all.watchPage((signal) => {
       if (signal === "pagehide") move("paused");
       else if (/waiting|paused/.test(status.state)) reconnect();
-      else if (status.connected) watch(HURRIED_HEARTBEATS, now() - heardAt);
+      else if (status.connected && timer) watch(HURRIED_HEARTBEATS, now() - heardAt);
     });
     move("connecting");
   };
@@ -177,13 +178,14 @@ export function createSource(options: SourceOptions): Source {
         const chunks = (answer.body as ReadableStream<Uint8Array>).getReader();
         openedAt = now();
         move(state);
+        await work; // of the connection before
         while (!signal.aborted) {
           heardAt = now();
           watch();
           const { value } = await chunks.read();
-          if (!value) break;
-          clearTimeout(timer);
-          await read(value, signal);
+          if (!value || signal.aborted) break;
+          timer = clearTimeout(timer);
+          await (work = read(value, signal));
         }
       }
     } catch (cause) {
@@ -216,11 +218,12 @@ export function createSource(options: SourceOptions): Source {
       const isOwn = isHub && !topic;
       // A gap goes back, and its id is not taken before it is told: if the connection breaks before that, the hub shall
       // tell it again.
-      const had = isHub && type !== "gap" && isUpTo(placeOf(id), seen);
+      const place = placeOf(id);
+      const had = isHub && type !== "gap" && isUpTo(place, seen);
       const mode = isOwn && /"mode":\s*"(\w+)/.exec(text)?.[1];
       if (had) {
         // Where all values are told over again, they may be from before.
-        if (!isOwn && !(change && status.connected?.values === "all")) continue;
+        if (!isOwn && !(change && status.connected?.values === "all" && !isUpTo(place, told))) continue;
       } else if (seen && mode === "live") {
         // What was asked for was lost on the way. (This is the first frame.)
         const data = `{"reason":"unasked","requested":"${received}","oldest":null,"missed":null}`;
@@ -243,6 +246,7 @@ export function createSource(options: SourceOptions): Source {
           if (type === "bye") bye = data;
           if (type === "connected") {
             if (data.values === "all") {
+              told = null;
               if (had) received = withoutValues(received);
               beginValues();
             }
@@ -258,6 +262,7 @@ export function createSource(options: SourceOptions): Source {
       try {
         if (change) {
           changed.add(topic);
+          told = place;
           changeValue(topic, change, text);
         }
       } catch (cause) {
@@ -271,17 +276,15 @@ export function createSource(options: SourceOptions): Source {
       if (!id.includes("~")) for (const gone of caughtUp()) changed.add(gone);
       if (signal.aborted || bye) break;
     }
-    if (!isHub) {
+    if (!isHub && !signal.aborted) {
       adopt(parser.lastEventId); // a block of nothing but an id counts, too
       if (inbox[0]) heartbeat = 0;
     }
     for (const topic of changed) tell(`value ${topic}`, heldValue(topic));
     const id = received;
-    // Also for what came before a reconnect, and is still being dealt with.
-    await (work = Promise.all([work, ...waits, ...(batch[0] ? tell("batch", batch) : [])]).then(() => {
-      lastEventId = id;
-      return Promise.all(tell("save", withoutValues(id)));
-    }));
+    await Promise.all([...waits, ...(batch[0] ? tell("batch", batch) : [])]);
+    lastEventId = id;
+    await Promise.all(tell("save", withoutValues(id)));
     if (bye && !signal.aborted) {
       if (/done|kicked/.test(bye.reason)) move("closed", bye.reason);
       else lost(bye.reason, undefined, +bye.retry || 0, true);

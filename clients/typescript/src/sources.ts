@@ -28,7 +28,8 @@ export function withSource(
     const source = createSource(options());
     entry = { source, users: 0 };
     entries.set(key, entry);
-    source.onStatus(({ state }) => state === "idle" && entries.delete(key));
+    const made = entry;
+    source.onStatus(({ state }) => (state === "idle" || (state === "closed" && !made.users)) && entries.delete(key));
   }
   entry.users++;
   let end: Unsubscribe | undefined = use(entry.source);

@@ -165,7 +165,7 @@ export interface StreamOptions<Events extends object = AnyEvents> extends Partia
   headers?: HeadersSource;
   /** What else `fetch` takes: `{ method: "POST", body, credentials: "include" }`. It is sent again with every attempt. */
   init?: RequestInit;
-  /** Resume after this event. */
+  /** Resume after this event. Who holds no values says so by `~0` after a hub's position, and is told them. */
   lastEventId?: string;
   /** Where to keep the place over the end of the page. What it holds wins over `lastEventId`. */
   cursor?: CursorStore;
@@ -230,7 +230,8 @@ export interface Source<Events extends object = AnyEvents> {
   value<T = unknown>(topic: string): Value<T>;
   /**
    * The events of some types, or of all, from the moment when the first one is asked for. An event is dealt with when
-   * the next one is asked for. Leaving the loop ends the subscription. The loop ends when the source closes, and throws
+   * the next one is asked for. Leaving the loop ends the subscription, and counts what had come by then as
+   * dealt with, by an error too: catch inside the loop what shall not lose events. The loop ends when the source closes, and throws
    * if that is for an error. (`return`, called while the loop waits for an event, takes effect with the next one.)
    */
   events<Type extends TypeOf<Events> = TypeOf<Events>>(...types: Type[]): AsyncIterableIterator<EventOf<Events, Type>>;

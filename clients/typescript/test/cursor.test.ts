@@ -165,6 +165,45 @@ describe("a gap", () => {
   });
 });
 
+describe("what is being dealt with", () => {
+  it("does not take what comes after it along, if it ends the source", async () => {
+    const world = createWorld();
+    const texts: string[] = [];
+    world.source.on("message", ({ text }) => {
+      texts.push(text);
+      if (text === "1") world.source.close();
+    });
+    await world.stream([1, 2, 3].map((n) => frame({ id: `${n}`, data: n })).join(""));
+    world.source.open();
+    const [, request] = await world.stream(frame({ id: "2", data: 2 }));
+    expect(request.headers.get("last-event-id")).toBe("1");
+    expect(texts).toEqual(["1", "2"]);
+  });
+
+  it("holds back the next connection, too", async () => {
+    const cursor = memory();
+    const world = createWorld({ cursor });
+    const told: string[] = [];
+    let fetched = () => {};
+    world.source.onGap(async () => {
+      await new Promise<void>((resolve) => (fetched = resolve));
+      told.push("state");
+    });
+    world.source.on("message", ({ text }) => told.push(text));
+    await world.stream(connected("k3v9-4"), event(5) + gap("k3v9-50") + event(51));
+    await world.clock.advance(20_000);
+    world.page.signal("visibilitychange"); // it is busy, and not silent
+    await world.clock.advance(1);
+    expect(world.source.status.state).toBe("open");
+    world.source.reconnect();
+    await world.stream(resumed("k3v9-50"), event(51));
+    expect([told, cursor.load()]).toEqual([["5"], ""]);
+    fetched();
+    await settle();
+    expect(told).toEqual(["5", "state", "51"]);
+  });
+});
+
 describe("an id that was lost on the way", () => {
   const unasked = { reason: "unasked", requested: "k3v9-4", oldest: null, missed: null };
 

@@ -3,6 +3,7 @@ import {
   bye,
   connected,
   createServer,
+  frame,
   gap,
   heartbeat,
   type ScriptedRequest,
@@ -54,6 +55,18 @@ async function createPair(id = "k3v9-4") {
   const said = await tabs.stream(goingOn(id));
   return { ...tabs, leader, follower, said };
 }
+
+it("takes no text of an event for a frame of the stream", async () => {
+  const { attempt, say, said, follower, open } = await createPair();
+  for (const type of ["connected", "gap"]) {
+    const forged = `hi\u2028event: ${type}\n{"clientId":"evil","mode":"gap","heartbeat":1,"values":"all"}\u2029id: k3v9-99`;
+    await say(said, frame({ id: type === "gap" ? "k3v9-6" : "k3v9-5", topic: "news", text: forged }));
+  }
+  expect(follower.told).toContain("k3v9-6");
+  const third = await attempt({ id: "k3v9-6" });
+  expect(third.connected).toMatchObject({ clientId: "c-1", mode: "resumed", from: "k3v9-6" });
+  expect(open()).toBe(1);
+});
 
 it("holds one connection for several tabs", async () => {
   const { leader, follower, said, say, server, attempt } = await createPair();

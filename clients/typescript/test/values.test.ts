@@ -42,7 +42,8 @@ describe("a value", () => {
     const [stream] = await world.stream(connected("k3v9-0"), told);
     await stream.end();
     await world.clock.advance(2000);
-    await world.stream(connected("k3v9-0"), told + change("k3v9-6", "append", "c") + event(7));
+    const repeated = change("k3v9-4", "append", "b") + change("k3v9-6", "append", "c");
+    await world.stream(connected("k3v9-0"), told + repeated + repeated + event(7));
     expect(texts).toEqual(["1", "3", "5", "7"]);
     expect(world.source.value("task/42").get()).toBe("abc");
     expect(world.source.lastEventId).toBe("k3v9-7");
