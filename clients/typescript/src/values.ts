@@ -26,7 +26,7 @@ function appended(value: unknown, delta: unknown): unknown {
     if (isObject(value)) return joined(value, delta as object, appended);
     if (/String|Array/.test(kindOf(value))) return (value as string).concat(delta as string);
   }
-  throw new TypeError(`${kindOf(delta)} after ${kindOf(value)}`);
+  throw TypeError(`${kindOf(delta)} after ${kindOf(value)}`);
 }
 
 /** `value` with an RFC 7396 merge patch applied (its section 2); null takes a member away. */
@@ -73,7 +73,7 @@ export function createValues(maxSize = 2 ** 24): HeldValues {
     (topic) => (held.get(topic) ?? stale.get(topic))?.[0],
     () => {
       toldAll = true;
-      stale = held;
+      stale = new Map([...stale, ...held]); // some may be left of another that began
       held = new Map();
     },
     (topic, change, text) => {
@@ -82,11 +82,11 @@ export function createValues(maxSize = 2 ** 24): HeldValues {
       const [before, size] = entry ?? [undefined, 0];
       if (size === undefined) return;
       held.set(topic, []);
-      if (!entry && !isWhole && !toldAll) throw new TypeError("not told");
+      if (!entry && !isWhole && !toldAll) throw TypeError("not told");
       const value = applyChange(before, change, JSON.parse(text));
       let total = size + text.length;
       if (total > maxSize) total = JSON.stringify(value).length;
-      if (total > maxSize) throw new RangeError("too large");
+      if (total > maxSize) throw RangeError("too large");
       if (value === undefined) {
         held.delete(topic);
         stale.delete(topic);

@@ -49,6 +49,21 @@ describe("a value", () => {
     expect(world.source.lastEventId).toBe("k3v9-7");
   });
 
+  it("stays while it is told over again, also if that is begun twice", async () => {
+    const world = createWorld();
+    world.source.open();
+    const task = world.source.value("task/42");
+    await world.stream(connected("k3v9-4~0"), change("k3v9-4", "set", 1));
+    for (const topic of ["a", "b"]) {
+      world.source.subscribeTopics([topic]);
+      await world.stream(connected("k3v9-4~0", { mode: "resumed" }));
+      expect(task.get()).toBe(1);
+    }
+    world.source.subscribeTopics(["c"]);
+    await world.stream(connected("k3v9-4", { mode: "resumed" }));
+    expect(task.get()).toBeUndefined();
+  });
+
   it("has to be told over again, if the stream is lost before it was", async () => {
     const world = createWorld();
     world.source.open();
