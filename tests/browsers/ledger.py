@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Sequence
 
 from tests.browsers.driving import Tab, call
-from tests.integration.servers import Server, wait_until
+from tests.integration.servers import wait_until
 
 SECONDS = 40  # for what a network that is out of order holds up
 
@@ -57,14 +55,3 @@ def wait_until_connected(tab: Tab, name: str, times: int = 1) -> None:
         return sum(1 for said in statuses if said["mode"] is not None) >= times
 
     wait_until(is_connected, f"{name} was connected {times} times", SECONDS)
-
-
-def publish_in_bursts(server: Server, count: int, seed: int, pause_seconds: float) -> None:
-    """Publish numbered events, a few at a time and of different sizes."""
-    chance = random.Random(seed)
-    published = 0
-    while published < count:
-        times = min(chance.randrange(1, 12), count - published)
-        server.publish(body="x" * chance.choice([1, 50, 1_500]), times=times, first=published)
-        published += times
-        time.sleep(pause_seconds * chance.random())

@@ -11,14 +11,13 @@ from tests.browsers.driving import call
 from tests.browsers.ledger import (
     SECONDS,
     check_ledger,
-    publish_in_bursts,
     wait_for_last,
     wait_for_state,
     wait_until_connected,
 )
 from tests.browsers.quiet_proxy import QuietProxy
 from tests.integration.faulty_proxy import FAULTS, FaultyProxy
-from tests.integration.servers import wait_until
+from tests.integration.servers import publish_in_bursts, wait_until
 
 SEEDS = range(5)
 SPEED = 20  # of a source's clock: what would take minutes takes seconds

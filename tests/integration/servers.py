@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -415,3 +416,14 @@ def connect_many(server: Server, count: int, path: str = "/events", **options: A
     for reader in readers:
         reader.connected()
     return readers
+
+
+def publish_in_bursts(server: Server, count: int, seed: int, pause_seconds: float) -> None:
+    """Publish numbered events, a few at a time and of different sizes."""
+    chance = random.Random(seed)
+    published = 0
+    while published < count:
+        times = min(chance.randrange(1, 12), count - published)
+        server.publish(body="x" * chance.choice([1, 50, 1_500]), times=times, first=published)
+        published += times
+        time.sleep(pause_seconds * chance.random())

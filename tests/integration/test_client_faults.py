@@ -17,7 +17,7 @@ import pytest
 
 from clarion.client import AsyncSource, FileCursor, Gap, ReceivedEvent, Source
 from tests.integration.faulty_proxy import FAULTS, LOSSLESS, FaultyProxy, Trouble
-from tests.integration.servers import Server
+from tests.integration.servers import Server, publish_in_bursts
 
 SPEED = 50  # of a client's clock: what would take minutes takes seconds
 SECONDS = 40
@@ -80,16 +80,6 @@ def options_of(seed: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def publish(server: Server, count: int, seed: int, pause: float) -> None:
-    chance = random.Random(seed)
-    published = 0
-    while published < count:
-        times = min(chance.randrange(1, 12), count - published)
-        server.publish(body="x" * chance.choice([1, 50, 1_500]), times=times, first=published)
-        published += times
-        time.sleep(pause * chance.random())
-
-
 async def read_all(source: AsyncSource, ledger: Ledger, last: int) -> None:
     async with asyncio.timeout(SECONDS), source:
         async for event in source:
@@ -118,7 +108,7 @@ async def test_every_event_once_and_in_order_whatever_the_network_does(kind: str
             read_all(AsyncSource(f"http://127.0.0.1:{way.port}/events", **options_of(way.seed)), ledger, count - 1)
             for way, ledger in zip(ways, ledgers, strict=True)
         ]
-        await asyncio.gather(asyncio.to_thread(publish, server, count, 7, 0.05), *readers)
+        await asyncio.gather(asyncio.to_thread(publish_in_bursts, server, count, 7, 0.05), *readers)
         for ledger in ledgers:
             assert ledger.lines == list(range(count))
         assert sum(way.connections for way in ways) > 6 * len(seeds)
@@ -145,7 +135,7 @@ async def test_where_events_are_not_kept_long_enough_a_gap_is_told(tmp_path: Pat
         async def work() -> None:
             server.publish(first=0)  # before anybody comes: each begins with a `live` of its own
             await asyncio.sleep(0.3)
-            await asyncio.to_thread(publish, server, count - 1, 7, 0.05)
+            await asyncio.to_thread(publish_in_bursts, server, count - 1, 7, 0.05)
             for way in ways:
                 way.calm()
             # Whoever comes late begins late: the last one is for those, too.
@@ -248,7 +238,7 @@ def test_the_synchronous_source_in_threads(tmp_path: Path) -> None:
         threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in zip(ways, ledgers, strict=True)]
         for thread in threads:
             thread.start()
-        publish(server, count, 7, 0.02)
+        publish_in_bursts(server, count, 7, 0.02)
         for thread in threads:
             thread.join(SECONDS)
             assert not thread.is_alive()

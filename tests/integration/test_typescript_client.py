@@ -18,9 +18,9 @@ from starlette.responses import PlainTextResponse
 from clarion import Hub
 from clarion.values import MISSING
 from tests.integration.faulty_proxy import FaultyProxy
-from tests.integration.servers import Server
+from tests.integration.servers import Server, publish_in_bursts
 from tests.integration.serving import served
-from tests.integration.test_client_faults import LOSSLESS, SPEED, TOLD_AGAIN, Ledger, proxies, publish
+from tests.integration.test_client_faults import LOSSLESS, SPEED, TOLD_AGAIN, Ledger, proxies
 from tests.integration.test_client_values import SINKS, TOPICS, Truth, app_of
 from tests.typescript import Built, Program
 
@@ -78,7 +78,7 @@ async def test_every_event_once_and_in_order_whatever_the_network_does(
     with Server(tmp_path, kind) as server, proxies(server, seeds, faults=TOLD_AGAIN, mean_bytes=2_500) as ways:
         readers = Readers(typescript, *sources_of(ways))
         async with readers.program as program:
-            await asyncio.to_thread(publish, server, count, 7, 0.05)
+            await asyncio.to_thread(publish_in_bursts, server, count, 7, 0.05)
             await program.until(lambda: readers.all_have(count - 1))
         for ledger in readers.ledgers:
             assert ledger.lines == list(range(count))
@@ -97,7 +97,7 @@ async def test_where_an_id_is_lost_on_the_way_a_gap_is_told(tmp_path: Path, type
         readers = Readers(typescript, *sources_of(ways, "/events"))
         async with readers.program as program:
             server.publish(first=0)  # before anybody comes: each begins with a `live` of its own
-            await asyncio.to_thread(publish, server, count - 1, 7, 0.1)
+            await asyncio.to_thread(publish_in_bursts, server, count - 1, 7, 0.1)
             for way in ways:
                 way.calm()
 
