@@ -51,13 +51,24 @@ class MessageTooLarge(EventTooLarge):
 
     event_id: the id that the block had set before it grew too large, or `None`. A reader that would meet the
         same event again after each reconnect can step over it by resuming from here.
+    topic, change: what the block had said of them by then, or `None`.
     messages: what the same `feed` had completed before the block, in order. They are given nowhere else.
     """
 
-    def __init__(self, size_bytes: int, limit_bytes: int, event_id: str | None, messages: list[Message]):
+    def __init__(
+        self,
+        size_bytes: int,
+        limit_bytes: int,
+        event_id: str | None,
+        messages: list[Message],
+        topic: str | None = None,
+        change: str | None = None,
+    ):
         super().__init__(size_bytes, limit_bytes)
         self.event_id = event_id
         self.messages = messages
+        self.topic = topic
+        self.change = change
 
 
 class Parser:
@@ -280,11 +291,18 @@ class Parser:
             raise self._too_large(size_bytes, messages)
 
     def _too_large(self, size_bytes: int, messages: list[Message]) -> MessageTooLarge:
-        event_id = None if self._block_id is None else self._block_id.decode("utf-8", "replace")
+        error = MessageTooLarge(
+            size_bytes,
+            self._max_event_bytes,
+            None if self._block_id is None else self._block_id.decode("utf-8", "replace"),
+            messages,
+            self._topic.decode("utf-8", "replace") or None,
+            self._change.decode("utf-8", "replace") or None,
+        )
         self._reset_block()
         self._at_block_start = False
         self._skip_block = True
-        return MessageTooLarge(size_bytes, self._max_event_bytes, event_id, messages)
+        return error
 
     def _reset_block(self) -> None:
         self._data = bytearray()

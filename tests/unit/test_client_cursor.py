@@ -355,6 +355,26 @@ async def test_a_value_that_is_lost_is_asked_for_anew_and_no_event_is_lost() -> 
     assert [type(error).__name__ for error in world.errors] == ["ValueLost"]
 
 
+async def test_a_value_of_which_a_change_was_too_large_is_not_held_until_it_is_set_anew() -> None:
+    world = World(
+        Reply(
+            connected("k3v9-9~0"),
+            change("k3v9-9", "set", '{"n":1}'),
+            change("k3v9-10", "merge", '{"n":2,"text":"' + "x" * 2_000 + '"}'),
+            change("k3v9-11", "merge", '{"text":null}'),
+            change("k3v9-12", "set", '{"n":3}'),
+            DONE,
+        ),
+        max_event_bytes=1_000,
+    )
+    seen: list[Any] = []
+    async with world.source as source:
+        async for received in source:
+            seen.append((received.id, source.value("task", None)))  # noqa: PERF401 - the value at that moment
+    assert seen == [("k3v9-9", {"n": 1}), ("k3v9-11", None), ("k3v9-12", {"n": 3})]
+    assert [type(error).__name__ for error in world.errors] == ["MessageTooLarge", "ValueLost"]
+
+
 async def test_values_can_be_left_out() -> None:
     world = World(Reply(connected(), change("k3v9-5", "append", "1"), DONE), values=False)
     async with world.source as source:

@@ -114,6 +114,22 @@ def test_a_value_over_the_limit_is_not_held_and_not_asked_for() -> None:
     assert values.get("a") is MISSING
 
 
+def test_a_value_of_which_a_change_was_not_read_is_not_held_until_it_is_set_anew() -> None:
+    values = held()
+    values.apply("a", Change.SET, '{"n":1}')
+    with pytest.raises(ValueLost, match="too large") as caught:
+        values.pass_over("a", Change.MERGE)
+    assert not caught.value.asked_anew
+    values.pass_over("a", Change.MERGE)  # said once
+    values.apply("a", Change.MERGE, '{"m":2}')
+    assert values.get("a") is MISSING
+    values.apply("a", Change.SET, '{"n":2}')
+    assert values.get("a") == {"n": 2}
+    with pytest.raises(ValueLost):
+        values.pass_over("a", Change.SET)
+    assert values.get("a") is MISSING
+
+
 def test_patches_that_replace_each_other_do_not_add_up() -> None:
     values = held(max_value_bytes=1_000)
     for n in range(100):

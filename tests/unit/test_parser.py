@@ -96,6 +96,16 @@ def test_an_event_that_is_too_large_is_an_error_with_facts() -> None:
     assert parser.last_event_id == "1"
 
 
+def test_an_event_that_is_too_large_says_which_value_it_would_have_changed() -> None:
+    parser = Parser(max_event_bytes=40)
+    with pytest.raises(MessageTooLarge) as caught:
+        parser.feed(b"topic: t\nchange: set\ndata: 1\ndata: " + b"x" * 50 + b"\ntopic: no\n\n")
+    assert (caught.value.topic, caught.value.change) == ("t", "set")
+    with pytest.raises(MessageTooLarge) as caught:
+        parser.feed(b"data: " + b"x" * 50 + b"\n\n")
+    assert (caught.value.topic, caught.value.change) == (None, None)
+
+
 def test_after_an_event_that_is_too_large_the_rest_is_read_on() -> None:
     parser = Parser(max_event_bytes=20)
     with pytest.raises(MessageTooLarge):

@@ -1,4 +1,4 @@
-import type { Message } from "./parser.js";
+import type { Message, TooLarge } from "./parser.js";
 
 /**
  * What went wrong; the error's `cause` says more.
@@ -25,6 +25,6 @@ export type ErrorCode =
 /** An error of a source. What a server said stands in attributes, never in `message`. */
 export interface SourceError extends Error {
   readonly code: ErrorCode;
-  /** The message that it is about, as it came. */
-  readonly about?: Message | undefined;
+  /** The message that it is about, as it came; its data is null if it was too large. */
+  readonly about?: Message | TooLarge | undefined;
 }

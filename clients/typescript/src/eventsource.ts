@@ -6,7 +6,7 @@ import { createSource } from "./source.js";
 import type { Sharing, Source, StreamOptions } from "./types.js";
 
 /** What the native one takes, and what a source does. */
-export type EventSourceInit = Omit<StreamOptions, "url" | "decode" | "schemas"> &
+export type EventSourceInit = Omit<StreamOptions, "url" | "decode"> &
   Sharing & {
     withCredentials?: boolean;
   };

@@ -1,5 +1,5 @@
 /** What not every source needs, outside of the core: each makes something that `createSource` takes. */
-import type { CursorStore, Environment } from "./types.js";
+import type { AnyEvents, CursorStore, Decode, Environment, StandardSchema } from "./types.js";
 
 /**
  * A `fetch` that says the last event id in the query, as `last_event_id` (spec/stream.md, section 1), in place of the
@@ -62,3 +62,26 @@ export const sessionCursor = (key: string): CursorStore => ({
     sessionStorage[key] = lastEventId;
   },
 });
+
+/** What each type of event has to be; a type that is not there is not checked. */
+export type Schemas<Events extends object> = { readonly [Type in keyof Events]?: StandardSchema<Events[Type]> };
+
+/**
+ * Checks data by a Standard Schema for its type of event (Zod, Valibot, ArkType), which may change it, too. What does
+ * not fit is reported as `unreadable`, with the issues as its cause, and not told.
+ *
+ * decode: what makes the data of the text, before that; `JSON.parse` by default.
+ */
+export const withSchemas =
+  <Events extends object = AnyEvents>(schemas: Schemas<Events>, decode: Decode = (text) => JSON.parse(text)): Decode =>
+  (text, type) => {
+    const data = decode(text, type);
+    const schema = Object.hasOwn(schemas, type) && (schemas[type as keyof Events] as StandardSchema | undefined);
+    return schema ? checked(schema, data) : data;
+  };
+
+async function checked(schema: StandardSchema, data: unknown): Promise<unknown> {
+  const result = await schema["~standard"].validate(await data);
+  if (result.issues) throw result.issues;
+  return result.value;
+}

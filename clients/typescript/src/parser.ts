@@ -31,16 +31,21 @@ export interface Message {
   readonly change: string;
 }
 
+/** What is known of an event that is not read. */
+export interface TooLarge extends Omit<Message, "data"> {
+  readonly data: null;
+}
+
 export interface ParserOptions {
   /** Bounds a block: the UTF-8 bytes of its lines, without line ends and comments. 16 MiB by default. */
   maxEventBytes?: number | undefined;
   /** Where the connection resumes from: a first block without an id must not make the next one lose its place. */
   lastEventId?: string | undefined;
   /**
-   * Called once for each block that is larger than the bound. It is skipped up to its blank line, its id too.
-   * id: the one in force, which the block may have set before it grew too large.
+   * Called once for each block that is larger than the bound, as soon as it is. It is skipped up to its blank line, its
+   * id too. message: what the block said before it grew too large.
    */
-  onTooLarge?: ((id: string) => void) | undefined;
+  onTooLarge?: ((message: TooLarge) => void) | undefined;
 }
 
 /** Turns the bytes of one connection into messages, however they are cut into chunks. */
@@ -68,7 +73,7 @@ export function createParser(
   let line = ""; // the beginning of an unfinished one
   let plain: boolean; // as many characters as bytes, in the line and in the chunk
   let bytes = 0; // of the block; over the bound, it is skipped
-  let data: string | null | undefined;
+  let data: string | null = null;
   let type = "";
   let topic = "";
   let change = "";
@@ -104,14 +109,14 @@ export function createParser(
           data = null;
           type = topic = change = "";
           // "If the line starts with a U+003A COLON character (:), ignore the line."
-        } else if (bytes <= maxEventBytes && text.charCodeAt(start) !== COLON) {
+        } else if (text.charCodeAt(start) !== COLON && bytes <= maxEventBytes) {
           bytes += plain ? end - start : new TextEncoder().encode(text.slice(start, end)).length;
           const which = (text.charCodeAt(start) % 100) % 6;
           const name = FIELDS[which] as string;
           const colon = start + name.length;
           if (bytes > maxEventBytes) {
-            onTooLarge?.(id);
             data = null;
+            onTooLarge?.({ type: type || "message", data, lastEventId: id, topic, change });
             id = parser.lastEventId;
           } else if (text.startsWith(name, start) && (text.charCodeAt(colon) === COLON || colon === end)) {
             // "If value starts with a U+0020 SPACE character, remove it from value."

@@ -27,7 +27,7 @@ export function delayMs(
 /**
  * What an answer leads to; `connecting`: at once, with fresh headers.
  *
- * fresh: whether new headers can be asked for, and were not since the last open stream.
+ * fresh: whether new headers can be asked for, and were not after the last answer.
  */
 export const stateAfter = (status: number, contentType: string | null, fresh: boolean) =>
   status === 200 && /^\s*text\/event-stream\s*(;|$)/i.test(contentType as string)
@@ -39,7 +39,8 @@ export const stateAfter = (status: number, contentType: string | null, fresh: bo
         : "closed";
 
 /** `Retry-After` as milliseconds from now: seconds or a date (RFC 9110, section 10.2.3); 0 for anything else. */
-export const retryAfterMs = (text: string | null, now: number): number => {
-  const value = text as string; // none is no number, or 0
-  return Math.min(Math.max((+value >= 0 ? +value * 1000 : Date.parse(value) - now) || 0, 0), MAX_DELAY_MS);
-};
+export const retryAfterMs = (text: string | null, now: number): number =>
+  Math.min(
+    Math.max((+(text as string) >= 0 ? +(text as string) * 1000 : Date.parse(text as string) - now) || 0, 0),
+    MAX_DELAY_MS,
+  );

@@ -8,14 +8,14 @@ export type Place = readonly [epoch: string, offsets: string];
 
 /** Reads an id; null if it is no position to go on from. */
 export function placeOf(id: string): Place | null {
-  const found = /^([a-z\d]{4,16})-(\d{1,19})(?:~(\d{1,19}))?$/.exec(id) as [string, string, string, string?] | null;
+  const [, epoch, offset, told = offset] = /^([a-z\d]{4,16})-(\d{1,19})(?:~(\d{1,19}))?$/.exec(id) ?? [];
   // Offsets have up to 19 digits, more than a number holds exactly; as text of one length they can be compared.
-  return found && [found[1], found[2].padStart(19) + (found[3] ?? found[2]).padStart(19)];
+  return epoch ? [epoch, (offset as string).padStart(19) + (told as string).padStart(19)] : null;
 }
 
 /** Whether one that stands at `other` has had what is at `place`. Not if they are of different epochs. */
-export const isUpTo = (place: Place | null | false, other: Place | null): boolean =>
-  !!place && place[0] === other?.[0] && place[1] <= other[1];
+export const isUpTo = (place: Place | null, other: Place | null): boolean =>
+  place?.[0] === other?.[0] && (place?.[1] as string) <= (other?.[1] as string); // neither: nothing is up to nothing
 
 /** Whether an id can be sent back in a header: servers take some kilobytes of headers, and no control characters. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what it looks for

@@ -12,7 +12,7 @@ import { createParser, type Message, type Parser } from "./parser.js";
 import { delayMs, retryAfterMs, stateAfter } from "./policy.js";
 import { isSendable, isUpTo, type Place, placeOf } from "./positions.js";
 import { WAYS } from "./states.js";
-import type { AnyEvents, Source, SourceEvent, SourceOptions, StandardSchema, State, Status } from "./types.js";
+import type { AnyEvents, Source, SourceEvent, SourceOptions, State, Status } from "./types.js";
 import { createValues } from "./values.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: each kind has its own; who adds one knows which
@@ -20,10 +20,8 @@ type Listener = (what: any) => unknown;
 /** Adds a listener for a kind. What is returned takes it away. */
 type Add = (kind: string, listener: Listener) => () => unknown;
 
-type Schemas = { readonly [type: string]: StandardSchema };
-
 /** A source of the events in a stream. It does not connect before it is opened, or somebody subscribes. */
-export function createSource<Events extends object = AnyEvents>(options: SourceOptions<Events>): Source<Events>;
+export function createSource<Events extends object = AnyEvents>(options: SourceOptions): Source<Events>;
 /*
  * All state of a source is in the variables of this function, rather than in objects of several modules that would have
  * to know each other: a page pays for every property's name, and not for a variable's. The parts stand in this order:
@@ -33,8 +31,7 @@ export function createSource<Events extends object = AnyEvents>(options: SourceO
  */
 export function createSource(options: SourceOptions): Source {
   const all = { ...surroundings(), ...options };
-  const { cursor, headers: given } = all;
-  const { fetch, now, random, setTimeout, clearTimeout } = all;
+  const { fetch, now, random, setTimeout, clearTimeout, cursor, headers: given } = all;
   const topics = new Set([options.topics ?? []].flat());
   const [heldValue, beginValues, changeValue, caughtUp] = createValues(options.maxEventBytes);
 
@@ -44,8 +41,9 @@ export function createSource(options: SourceOptions): Source {
   let timer: unknown;
   let failures = 0; // in a row
   let openedAt = Infinity;
+  let notBefore = 0; // a server asked for it
   let heardAt: number; // when the last byte came
-  let heartbeat = 0;
+  let heartbeat: number; // of the hub, in milliseconds; 0 if it said none
   let refused: number | undefined; // the status for which fresh headers are asked
 
   let parser: Parser;
@@ -62,21 +60,20 @@ export function createSource(options: SourceOptions): Source {
   let linger: unknown;
 
   // Listeners, by what they want to be told of: a word, perhaps with a name after it.
-  const kinds = new Map<string, Set<Listener[]>>();
+  const kinds: Record<string, Set<Listener[]>> = {};
 
   /** Takes a function in, perhaps twice. What is returned takes it away, and says whether it was still there. */
   const add: Add = (kind, listener) => {
     const entry = [listener];
-    const entries = kinds.get(kind) ?? new Set();
-    kinds.set(kind, entries.add(entry));
-    return () => entries.delete(entry) && (entries.size || kinds.delete(kind)) && entry.pop();
+    const entries = (kinds[kind] ??= new Set()).add(entry);
+    return () => entries.delete(entry) && (entries.size || delete kinds[kind]) && entry.pop();
   };
   /**
    * Tells those who are there now, and still are when it is their turn; then returns what their work waits for, one
    * promise for each. None rejects: what they throw is reported.
    */
   const tell = (kind: string, what: unknown): Promise<void>[] =>
-    [...(kinds.get(kind) ?? [])].map(async (entry) => {
+    [...(kinds[kind] ?? [])].map(async (entry) => {
       try {
         await entry[0]?.(what);
       } catch (cause) {
@@ -86,33 +83,31 @@ export function createSource(options: SourceOptions): Source {
     });
   /** Reports an error; on the console, if nobody wants to know. Returns it. */
   const fail = (code: ErrorCode, cause?: unknown, about?: Message): SourceError => {
-    const error = Object.assign(Error(`clarion: ${code}`), { code, cause, about });
+    // biome-ignore lint/style/useTemplate: it is smaller
+    const error = Object.assign(Error("clarion: " + code), { code, cause, about });
     if (!tell("error", error)[0]) console.error(error);
     return error;
   };
 
-  const setTimer = (callback: () => void, delay?: number) => {
-    clearTimeout(timer);
-    timer = setTimeout(callback, delay as number);
-  };
   /** Follows the table of states; what is not in it does not happen. */
   const move = (state: State, reason = "", cause?: unknown, delayMs?: number) => {
-    // Who is told may move it again, so that comes first, and last.
-    const error = /refused|request|stream|kicked/.test(reason) ? fail(reason as ErrorCode, cause) : cause;
     if (!WAYS[state].includes(status.state)) return;
     clearTimeout(timer);
     if (state !== "open") attempt?.abort();
-    if (state === "waiting") setTimer(() => move("connecting"), delayMs);
     if (/idle|closed/.test(state)) unwatch = unwatch?.() as undefined;
-    status = { state, reason, delayMs, error };
+    if (state === "waiting") timer = setTimeout(() => move("connecting"), delayMs as number);
+    const next: Status & { error?: unknown } = (status = { state, reason, delayMs, error: cause });
     if (state === "connecting") void connect((attempt = new AbortController()).signal);
-    tell("status", status);
+    // Who is told may move it again.
+    if (/^(refused|request|no-stream|kicked)$/.test(reason)) next.error = fail(reason as ErrorCode, cause);
+    tell("status", next);
   };
   /** Waits, and comes back. asked: what the server asks to wait. onPurpose: it was no failure. */
   const lost = (reason: string, cause?: unknown, asked = 0, onPurpose?: boolean) => {
     // A stream that opens is no success yet, only one that stays open is.
     if (now() - openedAt >= STABLE_MS) failures = 0;
     openedAt = Infinity;
+    notBefore = now() + asked;
     move(
       "waiting",
       reason,
@@ -124,8 +119,9 @@ export function createSource(options: SourceOptions): Source {
     failures = 0;
     if (unwatch) move("connecting");
   };
-  const watch = (heartbeats = SILENT_HEARTBEATS, silentMs = 0) => {
-    if (heartbeat) setTimer(() => lost("silent"), heartbeat * heartbeats - silentMs);
+  const watch = (delayMs: number) => {
+    clearTimeout(timer);
+    if (heartbeat) timer = setTimeout(() => lost("silent"), delayMs);
   };
   /** Somebody needs the connection. from: the states in which that matters. */
   const start = (from: RegExp) => {
@@ -134,8 +130,8 @@ export function createSource(options: SourceOptions): Source {
     if (!from.test(status.state)) return;
     unwatch = all.watchPage((signal) => {
       if (signal === "pagehide") move("paused");
-      else if (/waiting|paused/.test(status.state)) reconnect();
-      else if (status.connected && timer) watch(HURRIED_HEARTBEATS, now() - heardAt);
+      else if (status.state === "paused" || (status.state === "waiting" && now() >= notBefore)) reconnect();
+      else if (status.connected && timer) watch(heartbeat * HURRIED_HEARTBEATS + heardAt - now());
     });
     move("connecting");
   };
@@ -144,14 +140,14 @@ export function createSource(options: SourceOptions): Source {
   const connect = async (signal: AbortSignal) => {
     let reason = "request"; // there can be none, or the function for headers failed
     let failure: unknown;
-    setTimer(() => lost("silent"), CONNECT_TIMEOUT_MS);
+    heartbeat ||= FIRST_HEARTBEAT_MS;
+    watch(CONNECT_TIMEOUT_MS);
     try {
       seen = placeOf(received);
-      heartbeat ||= FIRST_HEARTBEAT_MS;
       parser = createParser((message) => inbox.push(message), {
         maxEventBytes: options.maxEventBytes,
         lastEventId: received,
-        onTooLarge: () => fail("too-large"),
+        onTooLarge: (message) => inbox.push(message as never),
       });
       const headers = new Headers(await (typeof given === "function" ? given(refused) : given));
       const url = new URL(options.url, globalThis.location as never);
@@ -162,7 +158,7 @@ export function createSource(options: SourceOptions): Source {
       const ask = options.share ? (await import("./share.js")).sharedFetch(options.user, fetch) : fetch;
       reason = "network";
       // No cache is to answer, and those on the way are to revalidate; that needs no preflight.
-      const answer = await ask(url.href, { ...options.init, headers, cache: "no-store", signal });
+      const answer = await ask(url.href, { ...options.init, headers, signal, cache: "no-store" });
       if (signal.aborted) return;
       const code = answer.status;
       const state = stateAfter(code, answer.headers.get("content-type"), typeof given === "function" && !refused);
@@ -181,7 +177,7 @@ export function createSource(options: SourceOptions): Source {
         await work; // of the connection before
         while (!signal.aborted) {
           heardAt = now();
-          watch();
+          watch(heartbeat * SILENT_HEARTBEATS);
           const { value } = await chunks.read();
           if (!value || signal.aborted) break;
           timer = clearTimeout(timer);
@@ -213,30 +209,26 @@ export function createSource(options: SourceOptions): Source {
     parser.feed(chunk);
     retryMs = parser.retryMs ?? retryMs;
     for (const message of inbox) {
-      const { type, topic, change, data: text, lastEventId: id } = message;
-      isHub ||= type === "connected" && /"mode".*"from"/.test(text);
+      const { topic, change, type, data: text, lastEventId: id } = message;
+      const mode = !topic && type === "connected" && /"mode":\s*"(\w+).*"from"/.exec(text)?.[1];
+      isHub ||= !!mode;
       const isOwn = isHub && !topic;
       // A gap goes back, and its id is not taken before it is told: if the connection breaks before that, the hub shall
       // tell it again.
-      const place = placeOf(id);
+      const place = placeOf(change || (isOwn && !mode) ? id : withoutValues(id));
       const had = isHub && type !== "gap" && isUpTo(place, seen);
-      const mode = isOwn && /"mode":\s*"(\w+)/.exec(text)?.[1];
       if (had) {
         // Where all values are told over again, they may be from before.
         if (!isOwn && !(change && status.connected?.values === "all" && !isUpTo(place, told))) continue;
       } else if (seen && mode === "live") {
         // What was asked for was lost on the way. (This is the first frame.)
-        const data = `{"reason":"unasked","requested":"${received}","oldest":null,"missed":null}`;
+        const data = `{"reason":"unasked","requested":"${received}","oldest":"${id}","missed":null}`;
         inbox.splice(1, 0, { ...message, type: "gap", data });
       } else if (mode !== "gap") adopt(id);
       try {
+        if (text === null) throw text; // it was too large
         let data = ((!isOwn && all.decode) || JSON.parse)(text, type as never);
-        const schema = (options.schemas as Schemas | undefined)?.[type]?.["~standard"];
-        if (schema) {
-          const result = await schema.validate(data);
-          if (result.issues) throw result.issues;
-          data = result.value;
-        }
+        if (data?.then) data = await data;
         const event = { ...message, data, text } as SourceEvent;
         batch.push(event);
         waits.push(...tell(`on ${type}`, event));
@@ -244,20 +236,20 @@ export function createSource(options: SourceOptions): Source {
           // Who fetches the state anew must have it before the events that follow.
           await Promise.all(waits);
           if (type === "bye") bye = data;
-          if (type === "connected") {
-            if (data.values === "all") {
+          else if (type === "connected") {
+            if (data.values === "all" && (received === id || !signal.aborted)) {
               told = null;
               if (had) received = withoutValues(received);
               beginValues();
             }
             if (!signal.aborted) {
-              heartbeat = +data.heartbeat || 0;
+              heartbeat = Math.min(data.heartbeat, 1e9) || 0;
               tell("status", (status = { ...status, connected: data }));
             }
           }
         }
       } catch (cause) {
-        fail("unreadable", cause, message);
+        fail(text === null ? "too-large" : "unreadable", cause, message);
       }
       try {
         if (change) {
@@ -267,7 +259,7 @@ export function createSource(options: SourceOptions): Source {
         }
       } catch (cause) {
         fail("value", cause, message);
-        if (!(cause instanceof RangeError)) {
+        if (text && !(cause instanceof RangeError)) {
           received = withoutValues(received); // else asked for again it would be as large
           lost("value");
         }
@@ -282,11 +274,11 @@ export function createSource(options: SourceOptions): Source {
     }
     for (const topic of changed) tell(`value ${topic}`, heldValue(topic));
     const id = received;
-    await Promise.all([...waits, ...(batch[0] ? tell("batch", batch) : [])]);
-    lastEventId = id;
-    await Promise.all(tell("save", withoutValues(id)));
+    if (batch[0]) waits.push(...tell("batch", batch));
+    await Promise.all(waits);
+    if (id !== lastEventId) await Promise.all(tell("save", withoutValues((lastEventId = id))));
     if (bye && !signal.aborted) {
-      if (/done|kicked/.test(bye.reason)) move("closed", bye.reason);
+      if (/^(done|kicked)$/.test(bye.reason)) move("closed", bye.reason);
       else lost(bye.reason, undefined, +bye.retry || 0, true);
     }
   };
@@ -312,16 +304,15 @@ export function createSource(options: SourceOptions): Source {
     onBatch: (listener) => keep("batch", listener),
     onGap: (listener) => add("on gap", (event) => listener(event.data)),
     onError: (listener) => add("error", listener),
-    onStatus: (listener) => add("status", listener),
+    onStatus: (listener) => add("status", (told) => told === status && listener(told)),
     value(topic) {
       const get = () => heldValue(topic) as never;
       return {
         topic,
         get,
         subscribe(listener) {
-          const off = keep(`value ${topic}`, listener);
-          listener(get());
-          return off;
+          listener(get()); // before it is kept: if it throws, nothing is
+          return keep(`value ${topic}`, listener);
         },
       };
     },

@@ -125,6 +125,9 @@ export interface Environment {
   watchPage: (listener: (signal: PageSignal) => void) => () => void;
 }
 
+/** Makes data of an event's text. What it throws is reported as `unreadable`, and the event is not told. */
+export type Decode = (text: string, type: string) => unknown;
+
 /** Standard Schema, version 1 (standardschema.dev): the part that a source needs. */
 export interface StandardSchema<Output = unknown> {
   readonly "~standard": {
@@ -140,7 +143,7 @@ export type SchemaResult<Output> =
   | { readonly issues: readonly { readonly message: string }[] };
 
 /** What `createSource` takes. */
-export type SourceOptions<Events extends object = AnyEvents> = StreamOptions<Events> & Sharing;
+export type SourceOptions = StreamOptions & Sharing;
 
 /** Whether one connection serves many. */
 export type Sharing =
@@ -156,7 +159,7 @@ export type Sharing =
     };
 
 /** What a source takes, however it is connected. */
-export interface StreamOptions<Events extends object = AnyEvents> extends Partial<Environment> {
+export interface StreamOptions extends Partial<Environment> {
   /** May be relative, in a page. */
   url: string | URL;
   /** Topics and patterns to ask for, sent as `topic` in the query. */
@@ -169,10 +172,8 @@ export interface StreamOptions<Events extends object = AnyEvents> extends Partia
   lastEventId?: string;
   /** Where to keep the place over the end of the page. What it holds wins over `lastEventId`. */
   cursor?: CursorStore;
-  /** What becomes of an event's text; `JSON.parse` by default. */
-  decode?: (text: string, type: string) => unknown;
-  /** Checks of events' data, by event type. */
-  schemas?: { readonly [Type in keyof Events]?: StandardSchema<Events[Type]> };
+  /** What becomes of an event's text, perhaps by a promise; `JSON.parse` by default. Types may be checked: `withSchemas`. */
+  decode?: Decode;
   /** Bytes; a larger event is passed over and reported, and a larger value is not held. 16 MiB by default. */
   maxEventBytes?: number;
   /** The least wait, whatever the stream's `retry:` says; 500 by default. */

@@ -67,7 +67,7 @@ export function createValues(maxSize = 2 ** 24): HeldValues {
   /** The value, and how large it is at most; nothing for one that was lost, until it is set anew. */
   let held = new Map<string, [value?: unknown, size?: number]>();
   let stale = new Map<string, [value?: unknown, size?: number]>();
-  let toldAll = false;
+  let toldAll: unknown;
 
   return [
     (topic) => (held.get(topic) ?? stale.get(topic))?.[0],
@@ -77,12 +77,12 @@ export function createValues(maxSize = 2 ** 24): HeldValues {
       held = new Map();
     },
     (topic, change, text) => {
-      const isWhole = /set|delete/.test(change);
+      const isWhole = /^(set|delete)$/.test(change);
       const entry = isWhole ? undefined : held.get(topic);
       const [before, size] = entry ?? [undefined, 0];
       if (size === undefined) return;
       held.set(topic, []);
-      if (!entry && !isWhole && !toldAll) throw TypeError("not told");
+      if (!(entry || isWhole || toldAll)) throw TypeError("not told");
       const value = applyChange(before, change, JSON.parse(text));
       let total = size + text.length;
       if (total > maxSize) total = JSON.stringify(value).length;

@@ -205,7 +205,7 @@ describe("what is being dealt with", () => {
 });
 
 describe("an id that was lost on the way", () => {
-  const unasked = { reason: "unasked", requested: "k3v9-4", oldest: null, missed: null };
+  const unasked = { reason: "unasked", requested: "k3v9-4", oldest: "k3v9-7", missed: null };
 
   it("is a gap, told before what follows", async () => {
     const world = createWorld({ lastEventId: "k3v9-4" });
@@ -215,6 +215,14 @@ describe("an id that was lost on the way", () => {
     await world.stream(connected("k3v9-7") + event(8));
     expect(told).toEqual([unasked, "8"]);
     expect(world.source.lastEventId).toBe("k3v9-8");
+  });
+
+  it("leaves what was had as it is, also if the values are told anew", async () => {
+    const world = createWorld({ lastEventId: "k3v9-9~0" });
+    const texts: string[] = [];
+    world.source.on("message", ({ text }) => texts.push(text));
+    await world.stream(connected("k3v9-0"), event(8) + event(9) + event(10));
+    expect(texts).toEqual(["10"]);
   });
 
   it("is asked for again if the stream is lost before the gap was dealt with", async () => {
@@ -228,6 +236,7 @@ describe("an id that was lost on the way", () => {
 
   it.each([
     ["the same place", "k3v9-4", "k3v9-4"],
+    ["the same place, of one who holds no values", "k3v9-4~0", "k3v9-4"],
     ["no id", "", "k3v9-7"],
   ])("is none with %s", async (_, lastEventId, begins) => {
     const world = createWorld({ lastEventId });
@@ -285,6 +294,15 @@ describe("a cursor that is kept", () => {
     expect(request.headers.get("last-event-id")).toBe("k3v9-4.done");
     await request.answer(204);
     expect(after.states().at(-1)).toBe("closed: done");
+  });
+
+  it("is not kept again before it moves", async () => {
+    const kept: string[] = [];
+    const world = createWorld({ cursor: { load: () => "", save: (id) => kept.push(id) } });
+    world.source.open();
+    const [stream] = await world.stream(connected("k3v9-4"));
+    for (const said of [":\n\n", heartbeat("k3v9-4"), event(5), ":\n\n"]) await stream.send(said);
+    expect(kept).toEqual(["k3v9-4~0", "k3v9-5~0"]);
   });
 
   it("is reported if it cannot be stored, and the stream goes on", async () => {

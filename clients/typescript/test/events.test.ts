@@ -1,8 +1,8 @@
 /** What listeners get, in which order, and what becomes of what goes wrong. */
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { createSource, type StandardSchema } from "../src/index.js";
+import { createSource, type StandardSchema, withSchemas } from "../src/index.js";
 import { bye, connected, frame, gap, heartbeat, settle } from "../src/testing/index.js";
-import { change, createWorld, event } from "./world.js";
+import { change, createWorld, event, resumed } from "./world.js";
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -210,6 +210,27 @@ describe("decoding", () => {
   });
 });
 
+describe("what a hub says of itself", () => {
+  const like = { mode: "live", from: "k3v9-9", heartbeat: 1000, values: "all" };
+
+  it("is not what an event of a topic says", async () => {
+    const world = createWorld();
+    const gaps: unknown[] = [];
+    world.source.onGap((gap) => gaps.push(gap));
+    world.source.open();
+    await world.stream(resumed("k3v9-4"), event(5, like, "connected"));
+    expect([gaps, world.source.status.connected?.values]).toEqual([[], "changed"]);
+  });
+
+  it("is not what a stranger's event of another type says", async () => {
+    const world = createWorld({ decode: (text) => text });
+    const data: unknown[] = [];
+    world.source.on("message", (event) => data.push(event.data));
+    await world.stream(frame({ data: like }));
+    expect(data).toEqual([JSON.stringify(like)]);
+  });
+});
+
 describe("schemas", () => {
   const schema = <Output>(validate: StandardSchema<Output>["~standard"]["validate"]): StandardSchema<Output> => ({
     "~standard": { version: 1, vendor: "test", validate },
@@ -219,7 +240,7 @@ describe("schemas", () => {
   );
 
   it("check and change the data of their type only", async () => {
-    const world = createWorld<{ count: number; name: string }>({ schemas: { count: number } });
+    const world = createWorld<{ count: number; name: string }>({ decode: withSchemas({ count: number }) });
     const data: unknown[] = [];
     world.source.on("count", (event) => data.push(event.data));
     world.source.on("name", (event) => data.push(event.data));
@@ -233,7 +254,7 @@ describe("schemas", () => {
 
   it("may take their time; the order stays", async () => {
     const world = createWorld<{ count: number; name: string }>({
-      schemas: { count: schema(async (value) => ({ value: value as number })) },
+      decode: withSchemas({ count: schema(async (value) => ({ value: value as number })) }),
     });
     const data: unknown[] = [];
     world.source.on("count", (event) => data.push(event.data));
@@ -243,14 +264,16 @@ describe("schemas", () => {
   });
 
   it("that throw are reported", async () => {
-    const world = createWorld<{ count: number }>({ schemas: { count: schema(() => Promise.reject(new Error("no"))) } });
+    const world = createWorld<{ count: number }>({
+      decode: withSchemas({ count: schema(() => Promise.reject(new Error("no"))) }),
+    });
     world.source.open();
     await world.stream(event(5, 1, "count"));
     expect(world.errors).toMatchObject([{ code: "unreadable", cause: { message: "no" } }]);
   });
 
   it.each(["constructor", "__proto__", "toString"])("are not found for an event of the type %s", async (type) => {
-    const world = createWorld<Record<string, number>>({ schemas: { count: number } });
+    const world = createWorld<Record<string, number>>({ decode: withSchemas({ count: number }) });
     world.source.open();
     await world.stream(event(5, 1, type));
     expect(world.errors).toEqual([]);

@@ -300,3 +300,52 @@ describe("coming back", () => {
     expect(world.server.requests).toHaveLength(2);
   });
 });
+
+describe("who is told", () => {
+  it("of an error, may open it again", async () => {
+    const world = createWorld();
+    const off = world.source.onError(() => world.source.open());
+    world.source.open();
+    await world.stream(connected("k3v9-4"), bye("kicked"));
+    off();
+    await world.stream(resumed("k3v9-4"));
+    expect(world.states()).toEqual(["connecting", "open", "open", "connecting", "open", "open"]);
+  });
+
+  it("that there can be no request, may ask for another at once", async () => {
+    let isReady = false;
+    const world = createWorld({
+      headers() {
+        if (!isReady) throw Error("not yet");
+        return {};
+      },
+    });
+    world.source.onError(() => {
+      isReady = true;
+      world.source.reconnect();
+    });
+    world.source.open();
+    await settle();
+    expect(world.server.requests.map(({ aborted }) => aborted)).toEqual([false]);
+    expect(world.source.status.state).toBe("connecting");
+  });
+
+  it("of its state, is not told of one before it afterwards", async () => {
+    const world = createWorld();
+    const told: string[] = [];
+    world.source.onStatus(({ state }) => state === "open" && world.source.close());
+    world.source.onStatus(({ state }) => told.push(state));
+    world.source.open();
+    await world.stream();
+    expect(told).toEqual(["connecting", "closed"]);
+  });
+
+  it("of an end, comes back for a reason that it does not know", async () => {
+    const world = createWorld();
+    world.source.open();
+    await world.stream(connected("k3v9-4"), bye("abandoned"));
+    await world.clock.advance(10_000);
+    await world.stream(resumed("k3v9-4"), bye("requested"));
+    expect([world.source.status.state, world.errors]).toEqual(["waiting", []]);
+  });
+});

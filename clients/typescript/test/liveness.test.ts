@@ -1,7 +1,16 @@
 /** How a source notices that nobody is there any more, and what it does when somebody looks. */
 import { describe, expect, it } from "vitest";
-import { connected, createClock, createPage, createServer, frame, heartbeat, settle } from "../src/testing/index.js";
-import { createWorld, event, resumed } from "./world.js";
+import {
+  bye,
+  connected,
+  createClock,
+  createPage,
+  createServer,
+  frame,
+  heartbeat,
+  settle,
+} from "../src/testing/index.js";
+import { createWorld, event, resumed, type World } from "./world.js";
 
 describe("the watchdog", () => {
   it("learns its interval from the stream: dead after two heartbeats", async () => {
@@ -51,6 +60,17 @@ describe("the watchdog", () => {
     world.page.signal("visibilitychange");
     await world.clock.advance(1e8);
     expect(stream.closed).toBe(false);
+  });
+
+  it("does without, where the interval is more than a timer holds", async () => {
+    const world = createWorld();
+    world.source.open();
+    for (const interval of [2 ** 31, 1e9 + 1, 1e300]) {
+      const [stream] = await world.stream(connected("k3v9-4", { heartbeat: interval }));
+      await world.clock.advance(1e8);
+      expect(stream.closed).toBe(false);
+      world.source.reconnect();
+    }
   });
 
   it("does not blame the stream for a listener that takes its time", async () => {
@@ -125,12 +145,30 @@ describe("a page that wakes up", () => {
     async (signal) => {
       const world = createWorld();
       world.source.open();
-      await (await world.server.next()).answer(503, { "retry-after": "600" });
+      await (await world.server.next()).answer(503);
       world.page.signal(signal);
       await world.stream(connected("k3v9-4"));
       expect(world.source.status.state).toBe("open");
     },
   );
+
+  it.each([
+    ["a Retry-After", async (world: World) => (await world.server.next()).answer(503, { "retry-after": "600" })],
+    ["a bye", (world: World) => world.stream(connected("k3v9-4"), bye("drain", { retry: 600_000 }))],
+  ])("but not before the time that %s asks for", async (_, askToWait) => {
+    const world = createWorld({ random: () => 0.9999 });
+    world.source.open();
+    await askToWait(world);
+    const before = world.server.requests.length;
+    await world.clock.advance(599_999);
+    world.page.signal("online");
+    await settle();
+    expect(world.server.requests).toHaveLength(before);
+    await world.clock.advance(1);
+    world.page.signal("online");
+    await settle();
+    expect(world.server.requests).toHaveLength(before + 1);
+  });
 
   it("forgets the failures so far", async () => {
     const world = createWorld({ random: () => 0.9999 });

@@ -8,7 +8,7 @@ function reader(maxEventBytes?: number) {
   const seen: string[] = [];
   const parser = createParser(({ data }) => seen.push(data), {
     maxEventBytes,
-    onTooLarge: (id) => seen.push(`too large at ${id}`),
+    onTooLarge: ({ lastEventId }) => seen.push(`too large at ${lastEventId}`),
     lastEventId: "0",
   });
   return { seen, feed: (...chunks: string[]) => chunks.forEach((chunk) => void parser.feed(encoder.encode(chunk))) };
@@ -28,6 +28,22 @@ it("says at once that an unfinished line is too large, and with which id", () =>
   expect(seen).toEqual(["a", "too large at 2"]);
   feed("9", "\nid: 3\n", "\ndata: b\n\n");
   expect(seen).toEqual(["a", "too large at 2", "b"]);
+});
+
+it("says of what is too large all that it knows by then", () => {
+  const seen: unknown[] = [];
+  const parser = createParser((message) => seen.push(message), {
+    maxEventBytes: 50,
+    onTooLarge: (message) => seen.push(message),
+  });
+  parser.feed(
+    encoder.encode("id: 1\nevent: value\ntopic: t\nchange: set\ndata: 1\ndata: 678901234567890\nchange: no\n\n"),
+  );
+  parser.feed(encoder.encode("data: 678901234567890678901234567890678901234567890"));
+  expect(seen).toEqual([
+    { type: "value", topic: "t", change: "set", lastEventId: "1", data: null },
+    { type: "message", topic: "", change: "", lastEventId: "", data: null },
+  ]);
 });
 
 it("holds no more of a line than the bound, comment or not", () => {

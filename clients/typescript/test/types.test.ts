@@ -10,6 +10,7 @@ import {
   type SourceEvent,
   type StandardSchema,
   type Status,
+  withSchemas,
 } from "../src/index.js";
 import { createServer } from "../src/testing/index.js";
 
@@ -67,9 +68,9 @@ it("a value has the type that is asked for, or is not there", () => {
 it("a schema must give what the map says", () => {
   expectTypeOf<StandardSchemaV1<unknown, { n: number }>>().toExtend<StandardSchema<{ n: number }>>();
   const schema = {} as StandardSchemaV1<unknown, { n: number }>;
-  createSource<Events>({ url, fetch, schemas: { order: schema } }).close();
+  createSource<Events>({ url, fetch, decode: withSchemas<Events>({ order: schema }) }).close();
   // @ts-expect-error: a notification is something else
-  createSource<Events>({ url, fetch, schemas: { notification: schema } }).close();
+  createSource<Events>({ url, fetch, decode: withSchemas<Events>({ notification: schema }) }).close();
 });
 
 it("who shares says whose stream it is", () => {

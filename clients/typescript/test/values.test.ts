@@ -1,6 +1,6 @@
 /** What a source holds of topics' values. What a change does to a value is in the vectors. */
 import { describe, expect, it } from "vitest";
-import { connected, frame } from "../src/testing/index.js";
+import { connected, frame, heartbeat } from "../src/testing/index.js";
 import { createValues } from "../src/values.js";
 import { change, createWorld, event, resumed } from "./world.js";
 
@@ -112,6 +112,20 @@ describe("a value", () => {
     expect(world.source.value("task/42").get()).toEqual({ list: [] });
   });
 
+  it("is left alone by a change of a kind that is not known", async () => {
+    const world = createWorld();
+    world.source.open();
+    await world.stream(connected("k3v9-9~0"), change("k3v9-9", "set", 1) + change("k3v9-10", "reset", 5));
+    expect(world.source.value("task/42").get()).toBe(1);
+  });
+
+  it("is not kept open by a listener whose first call throws", async () => {
+    const world = createWorld();
+    const { subscribe } = world.source.value("task/42");
+    expect(() => subscribe(() => expect.unreachable())).toThrow();
+    expect(world.source.status.state).toBe("idle");
+  });
+
   it("does not care for plain events, whatever their type", async () => {
     const world = createWorld();
     world.source.open();
@@ -163,6 +177,30 @@ describe("a stream that begins", () => {
     expect(world.source.value("kept").get()).toBe(2);
   });
 
+  it("with `all` stays if the connection was over before its place was taken", async () => {
+    const world = createWorld();
+    world.source.open();
+    const [first] = await world.stream(connected("k3v9-4~0"), change("k3v9-4", "set", 1));
+    await first.end();
+    const off = world.source.on("connected", () => world.source.reconnect());
+    await world.clock.advance(2000);
+    await world.stream(connected("k3v9-7~0")); // the id was lost on the way
+    off();
+    const [, request] = await world.stream(resumed("k3v9-4"), event(8)); // this time it was not
+    expect(request.headers.get("last-event-id")).toBe("k3v9-4");
+    expect(world.source.value("task/42").get()).toBe(1);
+  });
+
+  it("is told on from a place that was taken, though the connection was over by then", async () => {
+    const world = createWorld();
+    const off = world.source.on("connected", () => world.source.reconnect());
+    await world.stream(connected("k3v9-7~0"));
+    off();
+    const [, request] = await world.stream(resumed("k3v9-7~0"), change("k3v9-7", "append", "b"));
+    expect(request.headers.get("last-event-id")).toBe("k3v9-7~0");
+    expect([world.source.value("task/42").get(), world.errors]).toEqual(["b", []]);
+  });
+
   it("with `all` and no value at all takes them away", async () => {
     const world = createWorld();
     world.source.open();
@@ -189,6 +227,13 @@ describe("a stream that begins", () => {
     world.source.reconnect();
     await world.stream(connected("zzzz-9~0"), change("zzzz-9~2", "delete", null));
     expect(world.source.value("task/42").get()).toBeUndefined();
+  });
+
+  it("in the middle of telling values goes on from a heartbeat", async () => {
+    const world = createWorld();
+    world.source.open();
+    await world.stream(connected("k3v9-9~0"), change("k3v9-9~3", "set", 1, "a"), heartbeat("k3v9-9~5"));
+    expect(world.source.lastEventId).toBe("k3v9-9~5");
   });
 
   it("in the middle of telling values goes on there", async () => {
@@ -274,6 +319,33 @@ describe("bounds", () => {
     expect(world.source.value("task/42").get()).toBeUndefined();
     await stream.send(change("k3v9-50", "set", 1, "other") + change("k3v9-51", "set", "short"));
     expect([world.source.value("other").get(), world.source.value("task/42").get()]).toEqual([1, "short"]);
+  });
+
+  it("a value of which one change was too large is not held, until it is set anew", async () => {
+    const world = createWorld({ maxEventBytes: 200 });
+    const seen: unknown[] = [];
+    world.source.value("task/42").subscribe((value) => seen.push(value));
+    const large = "x".repeat(300);
+    const [stream, request] = await world.stream(connected("k3v9-9~0"), change("k3v9-9", "set", { a: 1 }));
+    await stream.send(change("k3v9-10", "set", { a: 2 }) + change("k3v9-11", "merge", { a: 3, large }));
+    await stream.send(change("k3v9-12", "merge", { large: null }));
+    expect(seen).toEqual([undefined, { a: 1 }, undefined, undefined]);
+    await stream.send(change("k3v9-13", "set", { a: 4 }));
+    expect(seen.at(-1)).toEqual({ a: 4 });
+    expect(world.errors.map(({ code, about }) => [code, about?.topic])).toEqual([
+      ["too-large", "task/42"],
+      ["value", "task/42"],
+    ]);
+    expect([request.aborted, world.source.lastEventId]).toEqual([false, "k3v9-13"]);
+  });
+
+  it("what is too large is not asked for again", async () => {
+    const world = createWorld({ maxEventBytes: 200 });
+    world.source.open();
+    const [stream] = await world.stream(connected("k3v9-4"), event(5) + event(6, "x".repeat(300)));
+    await stream.end();
+    await world.clock.advance(5000);
+    expect((await world.server.next()).headers.get("last-event-id")).toBe("k3v9-6");
   });
 
   it("patches that replace each other are not added up", () => {

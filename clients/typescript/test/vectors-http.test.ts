@@ -41,7 +41,7 @@ interface Case {
   last_event_id?: string;
 }
 
-/** What happens is over when nothing more comes after so many turns of the event loop. */
+/** What happens is over when nobody waits for an answer, and nothing more comes after so many turns of the event loop. */
 const QUIET_TURNS = 25;
 
 let server: Server;
@@ -161,7 +161,7 @@ async function outcome(vector: Case) {
   source.open();
   for (let quiet = 0, before = -1; quiet < QUIET_TURNS; quiet++) {
     await new Promise((resolve) => setImmediate(resolve));
-    if (activity !== before) quiet = 0;
+    if (activity !== before || source.status.state === "connecting") quiet = 0;
     before = activity;
     // One that still waits when all is said shows that it does.
     if (source.status.state === "waiting" && exchange < exchanges.length) await clock.advance(waits.at(-1) as number);

@@ -45,7 +45,7 @@ afterEach(() => {
 });
 
 export function createWorld<Events extends object = AnyEvents>(
-  options: Partial<StreamOptions<Events>> & Sharing = {},
+  options: Partial<StreamOptions> & Sharing = {},
 ): World<Events> {
   const server = createServer();
   const clock = createClock();

@@ -34,7 +34,7 @@ class Asking:
         self._settings = settings
         self._transport = transport
         self._has_function = callable(settings.headers) or callable(settings.token)
-        self._asked_again = False  # since the last stream that opened
+        self._asked_again = False  # after the last answer
         self._refusal: Refusal | None = None  # for which fresh headers are asked next
 
     @asynccontextmanager
@@ -62,10 +62,9 @@ class Asking:
         raise RedirectFailed(f"the server redirects more than {MAX_REDIRECTS} times")
 
     def _note(self, action: Action, answer: Answer) -> None:
-        if action is Action.OPEN:
-            self._asked_again = False
-        elif action is Action.ASK_AGAIN:
-            self._asked_again, self._refusal = True, Refusal(answer.status)
+        self._asked_again = action is Action.ASK_AGAIN
+        if self._asked_again:
+            self._refusal = Refusal(answer.status)
 
     async def _headers(self) -> HeaderPairs:
         refusal, self._refusal = self._refusal, None

@@ -18,7 +18,7 @@ from clarion.client.received import Item, ReceivedEvent, Status
 from clarion.client.states import State
 from clarion.client.values import CHANGES, HeldValues
 from clarion.errors import ClarionError
-from clarion.parser import Message
+from clarion.parser import Message, MessageTooLarge
 
 logger = logging.getLogger("clarion.client")
 
@@ -92,6 +92,8 @@ class Intake:
         event, values_lost = None, False
         if item.error is not None:
             calls.extend(self.report(item.error))
+            if isinstance(item.error, MessageTooLarge):
+                self._pass_over(item.error, calls)
         if item.status is not None:
             calls.extend(Call(function, item.status) for function in self.callbacks.status)
         if item.connected is not None:
@@ -157,6 +159,15 @@ class Intake:
             calls.extend(self.report(lost))
             return lost.asked_anew
         return False
+
+    def _pass_over(self, error: MessageTooLarge, calls: deque[Call]) -> None:
+        change = CHANGES.get(error.change or "")
+        if self.values is None or change is None or error.topic is None:
+            return
+        try:
+            self.values.pass_over(error.topic, change)
+        except ValueLost as lost:
+            calls.extend(self.report(lost))
 
     def _decode(self, message: Message, calls: deque[Call]) -> ReceivedEvent | None:
         decode, text = self._settings.decode, message.data

@@ -97,8 +97,7 @@ class Answer(NamedTuple):
 def action_for(answer: Answer, *, fresh_credentials: bool) -> Action:
     """What to do about an answer.
 
-    fresh_credentials: whether there is a function to ask for new headers, and it was not asked since the last stream
-    that opened.
+    fresh_credentials: whether there is a function to ask for new headers, and it was not asked after the last answer.
     """
     status = answer.status
     if status == 200:

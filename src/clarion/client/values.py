@@ -81,6 +81,14 @@ class HeldValues:
             raise self._lose(topic, why, asked_anew=True) from None
         self._hold(topic, value, len(text.encode()), 0 if change is Change.SET else self._sizes.get(topic, TOPIC_BYTES))
 
+    def pass_over(self, topic: str, change: Change) -> None:
+        """A change was too large to be read: the value is dropped, and its changes are left out until it is set anew.
+
+        Raises `ValueLost`, once.
+        """
+        if change is Change.SET or topic not in self._lost:
+            raise self._lose(topic, "a change of it was too large", asked_anew=False)
+
     def _hold(self, topic: str, value: Any, more_bytes: int, present_bytes: int) -> None:
         size = (present_bytes or TOPIC_BYTES) + more_bytes
         if size > self._max_value_bytes:  # perhaps: patches that replace each other were counted one by one

@@ -12,11 +12,8 @@ const IDLE: Status = { state: "idle", reason: "" };
  *
  * options: those of who comes first count. If `headers` is a function, the one that was rendered last is asked.
  */
-export function useSSE<Events extends object = AnyEvents>(
-  url: string | URL,
-  options: SSEOptions<Events> = {},
-): SSE<Events> {
-  const newest = useNewest(options as SSEOptions);
+export function useSSE<Events extends object = AnyEvents>(url: string | URL, options: SSEOptions = {}): SSE<Events> {
+  const newest = useNewest(options);
   const key = keyOf({ ...options, url });
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key says which URL; the newest options are read later
   const [subscribe, connect] = useMemo(() => {

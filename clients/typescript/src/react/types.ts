@@ -93,4 +93,4 @@ export interface SSE<Events extends object = AnyEvents> {
   readonly status: Status;
 }
 
-export type SSEOptions<Events extends object = AnyEvents> = Omit<StreamOptions<Events>, "url"> & Sharing;
+export type SSEOptions = Omit<StreamOptions, "url"> & Sharing;
