@@ -117,8 +117,12 @@ async function attempt(
 ): Promise<[Receipt | PublishError, askedMs?: number]> {
   const { token, timeoutMs = 10_000, fetch = globalThis.fetch } = options;
   const headers = new Headers(options.headers);
-  const said = typeof token === "function" ? await token() : token;
-  if (said !== undefined) headers.set("authorization", `Bearer ${said}`);
+  try {
+    const said = typeof token === "function" ? await token() : token;
+    if (said !== undefined) headers.set("authorization", `Bearer ${said}`);
+  } catch (cause) {
+    return [new PublishError("there is no token to publish with", { cause }), 0];
+  }
   headers.set("content-type", "application/json");
   let status: number;
   let answer: unknown;

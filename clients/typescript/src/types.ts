@@ -188,14 +188,17 @@ export type Unsubscribe = () => void;
 /** What a topic is, as the stream told it. */
 export interface Value<T = unknown> {
   readonly topic: string;
-  /** The value, the same object until it changes; undefined if there is none, or none was told. Do not change it. */
+  /** The value, the same object until it is told; undefined if there is none, or none was told. Do not change it. */
   get(): T | undefined;
   /**
-   * Calls the listener at once, and after each network read that changed the value: once, with the newest. Keeps the
-   * connection open.
+   * Calls the listener at once, and after each network read that told the value, as it was or another: once, with the
+   * newest. Keeps the connection open. What the first call throws is thrown, and nothing is subscribed.
    */
   subscribe(listener: (value: T | undefined) => void): Unsubscribe;
 }
+
+/** Several topics and patterns. (A text has an iterator, too, and is none of them.) */
+export type Topics = readonly string[] | ReadonlySet<string>;
 
 /**
  * One stream over any number of connections.
@@ -230,14 +233,15 @@ export interface Source<Events extends object = AnyEvents> {
   /** What a topic is. */
   value<T = unknown>(topic: string): Value<T>;
   /**
-   * The events of some types, or of all, from the moment when the first one is asked for. An event is dealt with when
-   * the next one is asked for. Leaving the loop ends the subscription, and counts what had come by then as
-   * dealt with, by an error too: catch inside the loop what shall not lose events. The loop ends when the source closes, and throws
-   * if that is for an error. (`return`, called while the loop waits for an event, takes effect with the next one.)
+   * The events of some types, or of all, from the moment when the first one is asked for, together with all that the
+   * same network read brought. An event is dealt with when the next one is asked for. Leaving the loop ends the
+   * subscription, and counts what had come by then as dealt with, by an error too: catch inside the loop what shall not
+   * lose events. The loop ends when the source closes, and throws if that is for an error. (`return`, called while the
+   * loop waits for an event, takes effect with the next one.)
    */
   events<Type extends TypeOf<Events> = TypeOf<Events>>(...types: Type[]): AsyncIterableIterator<EventOf<Events, Type>>;
-  /** Asks for more topics, or for fewer: a new request from the same position. */
-  subscribeTopics(add: Iterable<string>, remove?: Iterable<string>): void;
+  /** Asks for more topics, or for fewer: a new request from the same position. All values are told anew. */
+  subscribeTopics(add: Topics, remove?: Topics): void;
   /** Connects, and stays connected until `close`. */
   open(): void;
   /** Ends the connection. Subscriptions stay; iterators end once what they hold was given out. */

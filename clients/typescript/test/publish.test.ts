@@ -155,6 +155,18 @@ describe("what fails", () => {
     await rejection;
   });
 
+  it("says that there is no token, after it has asked for one as often as for a hub", async () => {
+    let asked = 0;
+    const cause = new Error("no vault");
+    const token = () => {
+      asked++;
+      return Promise.reject(cause);
+    };
+    const { publisher, requests } = createHub({ token, attempts: 2, wait: async () => {} });
+    await expect(publisher.publish("t", 1)).rejects.toMatchObject({ name: "PublishError", status: undefined, cause });
+    expect([asked, requests.length]).toEqual([2, 0]);
+  });
+
   it.each(["<html>", "null", "{}", '{"id":5}'])("takes a 200 with %s for no hub", async (body) => {
     const { publisher, next } = createHub();
     const rejection = expect(publisher.publish("t", 1)).rejects.toMatchObject({ status: 200 });
