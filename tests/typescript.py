@@ -1,4 +1,4 @@
-"""The TypeScript client for programs that Node runs: built from its sources, and laid out as npm would install it.
+"""The TypeScript client for programs that Node, Deno and Bun run: built from its sources, and laid out as npm would install it.
 
 So nothing depends on the `dist` folder of the sources, which may be of yesterday.
 """
@@ -13,13 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from tests.node import BUILD_SECONDS, CLIENT, node_environment, npm, run
+from tests.node import BUILD_SECONDS, CLIENT, ROOT, node_environment, npm, run
 
+RUNTIMES: Final = ROOT / "tests" / "runtimes"
 END_SECONDS: Final = 10  # for a program that was told to end
 
 
 class Built:
-    """A folder with the package in `node_modules/clarion-client`, and the Node that programs in it run on."""
+    """A folder with the package in `node_modules/clarion-client`, and what programs in it run on."""
 
     def __init__(self, folder: Path) -> None:
         """Install what the build needs, unless it is there, and build into `folder`. Takes some seconds."""
@@ -31,29 +32,47 @@ class Built:
             CLIENT / "node_modules" / ".bin" / "tsc", "--project", CLIENT, "--outDir", self.package / "dist",
             seconds=BUILD_SECONDS, env=self.environment,
         )  # fmt: skip
+        (folder / "package.json").write_text('{"type": "module", "dependencies": {"clarion-client": "*"}}')
         shutil.copy(CLIENT / "package.json", self.package)
         shutil.copytree(CLIENT / "scripts", self.package / "scripts")
 
     @property
     def environment(self) -> dict[str, str]:
-        """With the right `node` first in the path."""
-        return node_environment()
+        """With the right `node` first in the path. Nothing asks its maker for news."""
+        return {**node_environment(), "DENO_NO_UPDATE_CHECK": "1", "DO_NOT_TRACK": "1"}
 
     def program(self, source: Path) -> Path:
         """A copy of a program where it finds the package under its name."""
         return Path(shutil.copy(source, self.folder))
 
 
-class Program:
-    """A program that runs on Node, says JSON line by line, and ends when its input does.
+def command_of(runtime: str) -> tuple[str | Path, ...]:
+    """How a program is run on `node`, `deno` or `bun`, which is installed unless it is there."""
+    if runtime == "node":
+        return ("node",)
+    npm(RUNTIMES)
+    # Not what npm links to: that is for the scripts of packages to make, and none are run.
+    (path,) = (RUNTIMES / "node_modules").glob(f"@*/*/**/{runtime}")
+    return (path, "run", *(("--no-prompt", "--allow-net=127.0.0.1") if runtime == "deno" else ("--no-install",)))
 
-    said: all lines so far. hear: called with each.
+
+class Program:
+    """A program that says JSON line by line, and ends when its input does.
+
+    said: all lines so far. hear: called with each. runtime: `node`, `deno` or `bun`.
     """
 
-    def __init__(self, built: Built, path: Path, *arguments: str, hear: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self,
+        built: Built,
+        path: Path,
+        *arguments: str,
+        hear: Callable[[Any], None] | None = None,
+        runtime: str = "node",
+    ) -> None:
         self.said: list[Any] = []
         self._built = built
-        self._command = ("node", str(path), *arguments)
+        self._command = (*command_of(runtime), path, *arguments)
         self._hear = hear or (lambda line: None)
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The built TypeScript package in Node, against real hubs: its ledger is the hub's, or a gap is told."""
+"""The built TypeScript package outside of browsers, against real hubs: its ledger is the hub's, or a gap is told."""
 
 from __future__ import annotations
 
@@ -28,10 +28,15 @@ LEDGER: Final = Path(__file__).with_name("ledger.mjs")
 
 
 class Readers:
-    """Sources in one Node process, and what they were given. errors: all codes that were reported."""
+    """Sources in one process, and what they were given. errors: all codes that were reported."""
 
     def __init__(
-        self, built: Built, *sources: dict[str, Any], truth: Truth | None = None, speed: float = SPEED
+        self,
+        built: Built,
+        *sources: dict[str, Any],
+        truth: Truth | None = None,
+        speed: float = SPEED,
+        runtime: str = "node",
     ) -> None:
         self.ledgers = [Ledger() for _ in sources]
         self.values: list[dict[str, Any]] = [{} for _ in sources]
@@ -41,7 +46,7 @@ class Readers:
         self.errors: list[str] = []
         self._truth = truth
         wanted = json.dumps({"speed": speed, "sources": sources})
-        self.program = Program(built, built.program(LEDGER), wanted, hear=self._hear)
+        self.program = Program(built, built.program(LEDGER), wanted, hear=self._hear, runtime=runtime)
 
     def _hear(self, said: dict[str, Any]) -> None:
         number = said["source"]
@@ -70,13 +75,15 @@ def sources_of(ways: list[FaultyProxy], path: str = "/events?since=earliest", **
     return [{"url": f"http://127.0.0.1:{way.port}{path}", "seed": way.seed, **more} for way in ways]
 
 
-@pytest.mark.parametrize("kind", ["uvicorn", "protocol"])
+@pytest.mark.parametrize(
+    ("kind", "runtime"), [("uvicorn", "node"), ("protocol", "node"), ("protocol", "deno"), ("protocol", "bun")]
+)
 async def test_every_event_once_and_in_order_whatever_the_network_does(
-    kind: str, tmp_path: Path, typescript: Built
+    kind: str, runtime: str, tmp_path: Path, typescript: Built
 ) -> None:
     count, seeds = 60, range(400, 420)
     with Server(tmp_path, kind) as server, proxies(server, seeds, faults=TOLD_AGAIN, mean_bytes=2_500) as ways:
-        readers = Readers(typescript, *sources_of(ways))
+        readers = Readers(typescript, *sources_of(ways), runtime=runtime)
         async with readers.program as program:
             await asyncio.to_thread(publish_in_bursts, server, count, 7, 0.05)
             await program.until(lambda: readers.all_have(count - 1))

@@ -41,18 +41,18 @@ export function createSource(options: SourceOptions): Source {
   let timer: unknown;
   let failures = 0; // in a row
   let openedAt = Infinity;
-  let notBefore = 0; // a server asked for it
+  let notBefore: number; // a server asked for it
   let heardAt: number; // when the last byte came
   let heartbeat: number; // of the hub, in milliseconds; 0 if it said none
   let refused: number | undefined; // the status for which fresh headers are asked
 
   let parser: Parser;
   let inbox: Message[];
-  let retryMs: number | null = null;
+  let retryMs: number | null;
   let received = cursor?.load() || options.lastEventId || ""; // what the next request has to say
   let seen: Place | null;
   let told: Place | null; // of the last change
-  let isHub = false; // it said so; then its ids are positions, and some types are its own
+  let isHub: unknown; // it said so; then its ids are positions, and some types are its own
 
   let lastEventId = received; // dealt with
   let work: Promise<unknown> | undefined; // of listeners
@@ -98,7 +98,7 @@ export function createSource(options: SourceOptions): Source {
     if (state === "waiting") timer = setTimeout(() => move("connecting"), delayMs as number);
     const next: Status & { error?: unknown } = (status = { state, reason, delayMs, error: cause });
     if (state === "connecting") void connect((attempt = new AbortController()).signal);
-    // Who is told may move it again.
+    // Who is told may move it again; everybody is then told where it is by now.
     if (/^(refused|request|no-stream|kicked)$/.test(reason)) next.error = fail(reason as ErrorCode, cause);
     tell("status", next);
   };
@@ -172,6 +172,8 @@ export function createSource(options: SourceOptions): Source {
         move(state, code === 200 ? "no-stream" : "refused", code);
       } else {
         const chunks = (answer.body as ReadableStream<Uint8Array>).getReader();
+        // In Deno the stream may have forgotten its signal (garbage is collected); elsewhere it has failed by now.
+        signal.onabort = () => chunks.cancel().catch(() => {});
         openedAt = now();
         move(state);
         await work; // of the connection before
@@ -211,7 +213,7 @@ export function createSource(options: SourceOptions): Source {
     for (const message of inbox) {
       const { topic, change, type, data: text, lastEventId: id } = message;
       const mode = !topic && type === "connected" && /"mode":\s*"(\w+).*"from"/.exec(text)?.[1];
-      isHub ||= !!mode;
+      isHub ||= mode;
       const isOwn = isHub && !topic;
       // A gap goes back, and its id is not taken before it is told: if the connection breaks before that, the hub shall
       // tell it again.
@@ -304,7 +306,7 @@ export function createSource(options: SourceOptions): Source {
     onBatch: (listener) => keep("batch", listener),
     onGap: (listener) => add("on gap", (event) => listener(event.data)),
     onError: (listener) => add("error", listener),
-    onStatus: (listener) => add("status", (told) => told === status && listener(told)),
+    onStatus: (listener) => add("status", () => listener(status)),
     value(topic) {
       const get = () => heldValue(topic) as never;
       return {

@@ -54,12 +54,15 @@ export class ModelHub {
     return `${this.epoch}-${offset}${told < offset ? `~${told}` : ""}`;
   }
 
-  /** How a stream begins that is asked for with an id. Moves the cursor that it returns as it is read. */
-  *begin(lastEventId: string): Generator<string, Cursor> {
+  /**
+   * How a stream begins that is asked for with an id; without one, at `since`. Moves the cursor that it returns as it
+   * is read.
+   */
+  *begin(lastEventId: string, since: "live" | "earliest" = "live"): Generator<string, Cursor> {
     const [, epoch, digits, toldDigits = digits] = /^(\w+)-(\d+)(?:~(\d+))?$/.exec(lastEventId) ?? [];
     const offset = Number(digits);
     const isOurs = epoch === this.epoch && offset <= this.head;
-    const cursor = { offset: this.head, told: 0 };
+    const cursor = { offset: since === "live" ? this.head : this.trimmed, told: 0 };
     let mode = "live";
     if (isOurs && offset >= this.trimmed) {
       Object.assign(cursor, { offset, told: Number(toldDigits) });
@@ -70,7 +73,7 @@ export class ModelHub {
     }
     const all = cursor.told === 0;
     const waiting = [...this.values(cursor.offset)]
-      .filter(([, { last }]) => last > cursor.told)
+      .filter(([, { value, last }]) => (all ? value !== undefined : last > cursor.told))
       .sort(([, one], [, other]) => one.last - other.last);
     if (!waiting.length) cursor.told = cursor.offset;
     yield connected(this.idOf(cursor), { mode, values: all ? "all" : "changed", heartbeat: 15_000, retry: 1000 });
@@ -96,6 +99,31 @@ export class ModelHub {
       topic,
       data,
     });
+  }
+
+  /** What comes after one offset up to another, for a slow reader: events first, then what became of each value. */
+  folded(after: number, upTo: number): string[] {
+    const span = this.entries.slice(after, upTo).map((entry, index) => ({ ...entry, offset: after + 1 + index }));
+    const told = (span.find(({ change }) => change)?.offset ?? upTo + 1) - 1;
+    const frames = span
+      .filter(({ change }) => !change)
+      .map(({ topic, data, offset }) =>
+        frame({ id: this.idOf({ offset, told: Math.min(told, offset) }), topic, data }),
+      );
+    const changed = [...this.values(upTo)]
+      .filter(([, { last }]) => last > after)
+      .sort(([, one], [, other]) => one.last - other.last);
+    for (const [index, [topic, { value, last }]] of changed.entries()) {
+      const id = this.idOf({ offset: upTo, told: index === changed.length - 1 ? upTo : last });
+      const changes = span.filter((entry) => entry.change && entry.topic === topic);
+      if (changes.every(({ change }) => change === "append")) {
+        const data = changes.reduce((delta: unknown, entry) => applyChange(delta, "append", entry.data), undefined);
+        frames.push(frame({ id, event: "value.append", topic, change: "append", data }));
+      } else if (value === undefined) {
+        frames.push(frame({ id, event: "value.delete", topic, change: "delete", data: null }));
+      } else frames.push(frame({ id, event: "value", topic, change: "set", data: value }));
+    }
+    return frames;
   }
 
   heartbeat(offset: number): string {
