@@ -1,4 +1,4 @@
-"""The TypeScript client for programs that Node, Deno and Bun run: built from its sources, and laid out as npm would install it.
+"""The TypeScript client for programs on Node, Deno and Bun: built from its sources, laid out as npm would install it.
 
 So nothing depends on the `dist` folder of the sources, which may be of yesterday.
 """
