@@ -14,7 +14,7 @@ PAGES: Final = Path(__file__).parent / "pages"
 def build_pages(folder: Path) -> None:
     """Put all that a server has to serve into a folder."""
     npm(CLIENT)
-    for page in PAGES.glob("*.html"):
+    for page in (*PAGES.glob("*.html"), PAGES / "worker.js"):
         shutil.copy(page, folder)
     esbuild = CLIENT / "node_modules" / ".bin" / "esbuild"
     options = ["--bundle", "--format=esm", "--target=es2022", "--charset=ascii", "--log-level=warning"]

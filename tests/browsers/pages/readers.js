@@ -66,6 +66,19 @@ export function start(name, { key, withToken, speed, keep, workMs, ...options })
   source.open();
 }
 
+/** Opens a source in a worker of its own. It goes with the page. */
+export function startInWorker(name, options) {
+  const reader = { lines: [], errors: [] };
+  const worker = new Worker("worker.js", { type: "module" });
+  worker.onmessage = ({ data: { number, error } }) => {
+    if (error) reader.errors.push(error);
+    else reader.lines.push(number);
+  };
+  worker.onerror = ({ message }) => reader.errors.push(message);
+  worker.postMessage(options);
+  readers.set(name, { ...reader, worker, source: { status: {}, close: () => worker.terminate() } });
+}
+
 /** The numbers that it was given, in order, and null for each gap. */
 export const lines = (name) => readers.get(name).lines;
 
@@ -74,7 +87,7 @@ export const kept = (name) => sessionStorage[`kept ${name}`]?.trim().split(" ").
 
 /** What a test looks at: all but the source. */
 export function reader(name) {
-  const { source, ...rest } = readers.get(name);
+  const { source, worker, ...rest } = readers.get(name);
   return { ...rest, state: source.status.state, lastEventId: source.lastEventId, now: performance.now() };
 }
 
