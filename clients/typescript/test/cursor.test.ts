@@ -118,6 +118,14 @@ describe("the last event id", () => {
     expect(world.source.lastEventId).toBe("k3v9-99");
   });
 
+  it("may be no position, which makes nothing come again", async () => {
+    const world = createWorld();
+    const told: string[] = [];
+    world.source.on("message", ({ text }) => told.push(text));
+    await world.stream(connected("k3v9-4"), event(5) + frame({ id: "x", topic: "news", data: "odd" }) + event(5));
+    expect(told).toEqual(["5", '"odd"']);
+  });
+
   it("does not fall, except by a gap", async () => {
     const world = createWorld();
     world.source.open();
