@@ -24,6 +24,17 @@ def statuses(tab: Tab) -> list[dict[str, Any]]:
     return said
 
 
+def test_a_source_that_is_closed_lets_go_of_its_connection(start_server: StartServer, new_tab: NewTab) -> None:
+    """(After a redirect Firefox does not, whatever a page does.)"""
+    server = start_server()
+    tab = new_tab(f"http://127.0.0.1:{server.port}{PAGE}")
+    call(tab, "start", "one", {"url": "/events"})
+    wait_until_connected(tab, "one")
+    assert server.about()["clients"] == 1
+    call(tab, "close", "one")
+    wait_until(lambda: server.about()["clients"] == 0, "nobody reads", 10)
+
+
 def test_silence_is_noticed_within_two_heartbeats(start_server: StartServer, new_tab: NewTab) -> None:
     """As after a sleep: the connection is dead, and nobody says so."""
     server = start_server()

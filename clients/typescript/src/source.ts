@@ -46,6 +46,7 @@ export function createSource(options: SourceOptions): Source {
   let heartbeat: number; // of the hub, in milliseconds; 0 if it said none
   let refused: number | undefined; // the status for which fresh headers are asked
 
+  let chunks: ReadableStreamDefaultReader<Uint8Array> | undefined;
   let parser: Parser;
   let inbox: Message[];
   let retryMs: number | null;
@@ -93,7 +94,11 @@ export function createSource(options: SourceOptions): Source {
   const move = (state: State, reason = "", cause?: unknown, delayMs?: number) => {
     if (!WAYS[state].includes(status.state)) return;
     clearTimeout(timer);
-    if (state !== "open") attempt?.abort();
+    if (state !== "open") {
+      // In Deno a stream forgets its signal, once garbage was collected.
+      chunks?.cancel().catch(() => {});
+      attempt?.abort();
+    }
     if (/idle|closed/.test(state)) unwatch = unwatch?.() as undefined;
     if (state === "waiting") timer = setTimeout(() => move("connecting"), delayMs as number);
     const next: Status & { error?: unknown } = (status = { state, reason, delayMs, error: cause });
@@ -171,9 +176,7 @@ export function createSource(options: SourceOptions): Source {
       } else if (state === "closed") {
         move(state, code === 200 ? "no-stream" : "refused", code);
       } else {
-        const chunks = (answer.body as ReadableStream<Uint8Array>).getReader();
-        // In Deno the stream may have forgotten its signal (garbage is collected); elsewhere it has failed by now.
-        signal.onabort = () => chunks.cancel().catch(() => {});
+        chunks = (answer.body as ReadableStream<Uint8Array>).getReader();
         openedAt = now();
         move(state);
         await work; // of the connection before
