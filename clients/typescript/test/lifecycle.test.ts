@@ -1,5 +1,5 @@
 /** When a source is connected: who opens it, what ends it, and how it comes back. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { bye, connected, settle } from "../src/testing/index.js";
 import { createWorld, event, resumed, type World } from "./world.js";
 
@@ -125,6 +125,18 @@ describe("closing", () => {
     const [, request] = await world.stream();
     expect(request.headers.get("last-event-id")).toBe("k3v9-4~0");
     expect(request.url.searchParams.getAll("topic")).toEqual(["b"]);
+  });
+
+  it("lets go of a stream that does not listen to its signal", async () => {
+    const cancel = vi.fn();
+    const body = new ReadableStream({ cancel });
+    const fetch = async () => new Response(body, { headers: { "content-type": "text/event-stream" } });
+    const world = createWorld({ fetch });
+    world.source.open();
+    await settle();
+    expect([world.source.status.state, cancel.mock.calls.length]).toEqual(["open", 0]);
+    world.source.close();
+    expect(cancel).toHaveBeenCalledOnce();
   });
 
   it("is not undone by a wait that was under way", async () => {
