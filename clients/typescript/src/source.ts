@@ -242,6 +242,7 @@ export function createSource(options: SourceOptions): Source {
           await Promise.all(waits);
           if (type === "bye") bye = data;
           else if (type === "connected") {
+            // Not where it is over before its place was taken: the next is asked for from the old one, and tells less.
             if (data.values === "all" && (received === id || !signal.aborted)) {
               told = null;
               if (had) received = withoutValues(received);

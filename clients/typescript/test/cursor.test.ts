@@ -1,14 +1,27 @@
 /** Where a source stands: which events it had, when they are dealt with, and what is kept over the end of a page. */
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type CursorStore, sessionCursor } from "../src/index.js";
+import { type CursorStore, loadedCursor, sessionCursor } from "../src/index.js";
 import { isSendable, isUpTo, placeOf } from "../src/positions.js";
 import { bye, connected, frame, gap, heartbeat, settle } from "../src/testing/index.js";
-import { change, createWorld, event, resumed } from "./world.js";
+import { change, createWorld, event, resumed, type World } from "./world.js";
 
 const memory = (kept = ""): CursorStore & { saved: string[] } => {
   const saved: string[] = [];
   return { saved, load: () => saved.at(-1) ?? kept, save: (id) => void saved.push(id) };
 };
+
+/** Who fetches the state anew at a gap, and is at it: what it was told so far, and what ends its work. */
+async function fetchingAtGap({ source, stream }: World): Promise<[told: string[], fetched: () => void]> {
+  const told: string[] = [];
+  let fetched = () => {};
+  source.onGap(async () => {
+    await new Promise<void>((resolve) => (fetched = resolve));
+    told.push("state");
+  });
+  source.on("message", ({ text }) => told.push(text));
+  await stream(connected("k3v9-4"), event(5) + gap("k3v9-50") + event(51));
+  return [told, () => fetched()];
+}
 
 describe("positions", () => {
   it("are read, and nothing else is", () => {
@@ -148,14 +161,7 @@ describe("a gap", () => {
 
   it("holds back what follows until its listeners are done", async () => {
     const world = createWorld();
-    const told: string[] = [];
-    let fetched = () => {};
-    world.source.onGap(async () => {
-      await new Promise<void>((resolve) => (fetched = resolve));
-      told.push("state");
-    });
-    world.source.on("message", ({ text }) => told.push(text));
-    await world.stream(connected("k3v9-4"), event(5) + gap("k3v9-50") + event(51));
+    const [told, fetched] = await fetchingAtGap(world);
     expect(told).toEqual(["5"]);
     fetched();
     await settle();
@@ -191,14 +197,7 @@ describe("what is being dealt with", () => {
   it("holds back the next connection, too", async () => {
     const cursor = memory();
     const world = createWorld({ cursor });
-    const told: string[] = [];
-    let fetched = () => {};
-    world.source.onGap(async () => {
-      await new Promise<void>((resolve) => (fetched = resolve));
-      told.push("state");
-    });
-    world.source.on("message", ({ text }) => told.push(text));
-    await world.stream(connected("k3v9-4"), event(5) + gap("k3v9-50") + event(51));
+    const [told, fetched] = await fetchingAtGap(world);
     await world.clock.advance(20_000);
     world.page.signal("visibilitychange"); // it is busy, and not silent
     await world.clock.advance(1);
@@ -313,16 +312,19 @@ describe("a cursor that is kept", () => {
     expect(kept).toEqual(["k3v9-4~0", "k3v9-5~0"]);
   });
 
-  it("is reported if it cannot be stored, and the stream goes on", async () => {
-    const full = new Error("full");
-    const world = createWorld({
-      cursor: {
-        load: () => null,
-        save() {
-          throw full;
-        },
-      },
-    });
+  const full = new Error("full");
+  const throwing: CursorStore = {
+    load: () => null,
+    save() {
+      throw full;
+    },
+  };
+
+  it.each([
+    ["throws", throwing],
+    ["rejects", { load: () => null, save: () => Promise.reject(full) }],
+  ])("is reported if the store %s, and the stream goes on", async (_, store) => {
+    const world = createWorld({ cursor: await loadedCursor(store) });
     const texts: string[] = [];
     world.source.on("message", ({ text }) => texts.push(text));
     const [stream] = await world.stream(connected("k3v9-4"));

@@ -100,16 +100,4 @@ describe("a cursor store that returns promises", () => {
     expect(saves.map(([text]) => text)).toEqual(["k3v9-4~0", "k3v9-6~0"]);
     expect(texts).toEqual(["5", "6"]);
   });
-
-  it("is reported if it cannot be written, and the stream goes on", async () => {
-    const full = new Error("full");
-    const save = () => Promise.reject(full);
-    const world = createWorld({ cursor: await loadedCursor({ load: () => "", save }) });
-    const texts: string[] = [];
-    world.source.on("message", ({ text }) => texts.push(text));
-    const [stream] = await world.stream(connected("k3v9-4"));
-    await stream.send(event(5));
-    expect(texts).toEqual(["5"]);
-    expect(world.errors.at(-1)).toMatchObject({ code: "listener", cause: full });
-  });
 });
